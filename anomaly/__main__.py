@@ -1,0 +1,5 @@
+"""``python -m anomaly``."""
+
+from anomaly.cli import main
+
+main(prog_name="anomaly")

@@ -1,0 +1,85 @@
+"""From raw evidence to a score that a person can use: ``-10 log10 p``, how rare this is for this user.
+
+The probability is read off scores that training gave to actions it had not learned from (out-of-fold): by
+their empirical distribution up to its 95th percentile, and beyond it by a generalised Pareto tail (Pickands
+1975; Siffer et al., KDD 2017, section 3), which goes on where the data end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_SCORE = 100.0
+"""One in 10^10: rarer figures are not told apart."""
+
+KNOTS = 128
+"""Points of the empirical distribution that are kept."""
+
+Floats = NDArray[np.float64]
+
+
+class Tail:
+    """How probable a raw figure at least this high is.
+
+    Parameters
+    ----------
+    figures
+        Ascending points of the empirical distribution, shape (knots,).
+    exceeding
+        The probability of exceeding each of them, descending, shape (knots,); the last is where the tail
+        begins.
+    scale, shape
+        Of the generalised Pareto distribution above ``figures[-1]``.
+
+    Examples
+    --------
+    >>> tail = Tail(np.array([0.0, 1.0]), np.array([1.0, 0.1]), scale=1.0, shape=0.0)
+    >>> round(tail.score(1.0), 3)
+    10.0
+    >>> round(tail.score(1.0 + np.log(100)), 3)
+    30.0
+    """
+
+    def __init__(self, figures: Floats, exceeding: Floats, scale: float, shape: float) -> None:
+        if figures.ndim != 1 or figures.shape != exceeding.shape or not len(figures):
+            raise ValueError("the distribution's points do not pair up")
+        if not (np.isfinite(figures).all() and (exceeding > 0).all() and scale > 0 and shape >= 0):
+            raise ValueError("the distribution is not one")
+        if (np.diff(figures) < 0).any() or (np.diff(exceeding) > 0).any() or exceeding[0] > 1:
+            raise ValueError("the distribution is not in order")
+        self.figures = figures
+        self.exceeding = exceeding
+        self.scale = scale
+        self.shape = shape
+        self._scores = -10.0 * np.log10(exceeding)
+        self._begin = float(figures[-1])
+
+    def score(self, figure: float) -> float:
+        """Return ``-10 log10 p`` of a raw figure, in 0..100; never less for a higher figure."""
+        if figure <= self._begin:
+            return float(np.interp(figure, self.figures, self._scores))
+        beyond = (figure - self._begin) / self.scale
+        nats = np.log1p(self.shape * beyond) / self.shape if self.shape else beyond
+        return min(float(self._scores[-1] + 10.0 * nats / np.log(10.0)), MAX_SCORE)
+
+    def to_array(self) -> Floats:
+        """Return everything as one array, shape (2, knots + 1)."""
+        return np.array([[*self.figures, self.scale], [*self.exceeding, self.shape]])
+
+    @classmethod
+    def from_array(cls, array: NDArray[Any]) -> Tail:
+        """Rebuild from what :meth:`to_array` gave; raises ValueError where it does not fit."""
+        if array.ndim != 2 or array.shape[0] != 2:
+            raise ValueError("the distribution has another form")
+        return cls(array[0, :-1].copy(), array[1, :-1].copy(), float(array[0, -1]), float(array[1, -1]))
+
+
+class Calibration:
+    """The two tails of a user: of single actions, and of the recent window."""
+
+    def __init__(self, action: Tail, window: Tail) -> None:
+        self.action = action
+        self.window = window

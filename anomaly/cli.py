@@ -1,0 +1,358 @@
+"""The commands: parse, wire, print. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anomaly import __version__, options
+from anomaly.errors import AnomalyError
+
+if TYPE_CHECKING:
+    from anomaly.daemon import Tally
+    from anomaly.enrolment import Enrolment
+    from anomaly.prediction import Prediction
+    from anomaly.sinks.interface import Sink
+
+EXIT_FOUND = 20
+"""What ``predict --fail-on`` ends with when it has seen something."""
+
+
+def say(text: str) -> None:
+    """Tell a person something, on standard error."""
+    from anomaly.sinks.visible import visible
+
+    click.echo("\n".join(visible(line) for line in text.split("\n")), err=True)
+
+
+class _Explained(click.Command):
+    """A command whose errors end as one sentence on standard error and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as click has it
+        """Run the command as a program."""
+        try:
+            return super().main(*args, **kwargs)
+        except AnomalyError as error:
+            say(f"Error: {error}")
+            sys.exit(error.exit_code)
+        except BrokenPipeError:
+            # Whoever read our output has closed it (head, a pager). That is no error, and Python's own
+            # flush at exit must not find it either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
+
+class _Commands(_Explained, click.Group):
+    """A group of such commands."""
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@options.configuration
+@click.version_option(__version__, prog_name="anomaly")
+def main() -> None:
+    """Learn how each user behaves from osquery's results log, and score every new action.
+
+    \b
+    Example:
+      anomaly train --user alice
+      anomaly predict --user alice
+    """
+
+
+@main.command()
+@options.user
+@options.algorithm
+@options.logs
+@options.models
+@click.option("--since", type=options.Moment(), help="Learn from this time of the log on (UTC).")
+@click.option("--until", type=options.Moment(), help="Learn up to this time of the log (UTC).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds and logs give equal models.")
+def train(
+    user: str | None,
+    all_users: bool,
+    algorithm: str,
+    logs: Sequence[Path],
+    models: Path,
+    since: int | None,
+    until: int | None,
+    seed: int,
+) -> None:
+    """Learn users from a log and its archives, and store a model of each.
+
+    \b
+    Example:
+      anomaly train --user alice -a OCSVM -l /var/log/osquery/osqueryd.results.log
+      anomaly train --all-users --since 2026-10-05
+    """
+    from anomaly.detectors.interface import Algorithm
+    from anomaly.enrolment import Enrolment
+    from anomaly.harvest import Period
+
+    chosen = options.chosen_user(user, all_users)
+    _enrol(Enrolment(tuple(logs), models, Algorithm(algorithm), chosen, Period(since, until), seed))
+
+
+@main.command()
+@options.user
+@options.log
+@options.models
+@options.state
+@options.output_format
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new actions, or end.")
+@click.option(
+    "--from",
+    "begin",
+    type=click.Choice(("checkpoint", "start", "end")),
+    default="checkpoint",
+    show_default=True,
+    help="Go on where the last run (at first: the training) stopped, or begin elsewhere.",
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0, 100),
+    default=0.0,
+    envvar="ANOMALY_MIN_SCORE",
+    help="Show only actions with this score or more; all are scored (ANOMALY_MIN_SCORE).",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(options.SEVERITIES),
+    help=f"End with exit code {EXIT_FOUND} if anything of this severity or worse was scored.",
+)
+def predict(
+    user: str | None,
+    all_users: bool,
+    log: Path,
+    models: Path,
+    state: Path,
+    output: str,
+    follow: bool,
+    begin: Any,  # noqa: ANN401 - a Choice
+    min_score: float,
+    fail_on: str | None,
+) -> None:
+    """Score each action of a log, and go on with each new one as osquery writes it.
+
+    \b
+    Example:
+      anomaly predict --user alice
+      anomaly predict --all-users --no-follow --from start --format json | jq .risk
+    """
+    from anomaly.prediction import Prediction
+    from anomaly.records import Severity
+
+    chosen = options.chosen_user(user, all_users)
+    tally = _predict(Prediction(log, models, state, chosen, follow, begin, min_score), output)
+    if fail_on and tally.worst().rank >= Severity(fail_on).rank:
+        sys.exit(EXIT_FOUND)
+
+
+@main.command()
+@options.logs
+@options.models
+@options.output_format
+def users(logs: Sequence[Path], models: Path, output: str) -> None:
+    """List who acts in a log, how much, and whether there is a model.
+
+    \b
+    Example:
+      anomaly users -l /var/log/osquery/osqueryd.results.log
+    """
+    from anomaly.overview import user_rows
+
+    _print(user_rows(tuple(logs), models, _progress()), output)
+
+
+@main.group(name="models")
+def models_() -> None:
+    """Look after stored models.
+
+    \b
+    Example:
+      anomaly models list
+    """
+
+
+@models_.command(name="list")
+@options.models
+@options.output_format
+def list_(models: Path, output: str) -> None:
+    """List the models of every user.
+
+    \b
+    Example:
+      anomaly models list
+    """
+    from anomaly.overview import model_rows
+
+    _print(model_rows(models), output)
+
+
+@models_.command()
+@click.option("--user", metavar="NAME", required=True, help="Whose model.")
+@click.option("--version", type=click.IntRange(1), help="Which version; by default the one in use.")
+@options.models
+@options.output_format
+def show(user: str, version: int | None, models: Path, output: str) -> None:
+    """Show what a model was learned from.
+
+    \b
+    Example:
+      anomaly models show --user alice
+    """
+    from anomaly.overview import card_rows
+
+    _print(card_rows(models, user, version), output)
+
+
+@models_.command()
+@click.option("--user", metavar="NAME", required=True, help="Whose model.")
+@click.option("--to", type=click.IntRange(1), help="Version to use; by default the one before.")
+@options.models
+def rollback(user: str, to: int | None, models: Path) -> None:
+    """Go back to an earlier version of a model.
+
+    \b
+    Example:
+      anomaly models rollback --user alice
+    """
+    from anomaly.store import Store
+
+    store = Store(models)
+    if to is None:
+        to = store.rollback(user)
+    else:
+        store.use(user, to)
+    say(f"{user}: model {to} is in use.")
+
+
+@models_.command()
+@click.option("--user", metavar="NAME", help="Whose models; by default everyone's.")
+@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Newest versions to keep.")
+@options.models
+def prune(user: str | None, keep: int, models: Path) -> None:
+    """Delete old versions; the one in use is always kept.
+
+    \b
+    Example:
+      anomaly models prune --keep 2
+    """
+    from anomaly.store import Store
+
+    store = Store(models)
+    for name in [user] if user else store.users():
+        gone = store.prune(name, keep)
+        say(f"{name}: deleted {', '.join(map(str, gone)) or 'nothing'}.")
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--seed", type=int, default=7, show_default=True, help="Equal seeds give equal logs.")
+@click.option("--days", type=click.IntRange(3, 60), default=14, show_default=True, help="Days of normal life.")
+def simulate(directory: Path, seed: int, days: int) -> None:
+    """Write simulated logs of three users, and two intrusions with labels.
+
+    \b
+    Example:
+      anomaly simulate --seed 7 /tmp/sample
+    """
+    from anomaly.simulation import write
+
+    for path in write(directory, seed, days):
+        say(f"{path}: simulated, {path.stat().st_size:,} bytes")
+
+
+@main.command()
+@options.algorithm
+def demo(algorithm: str) -> None:
+    """Train on the simulated sample logs, replay an intrusion, and say what was found.
+
+    \b
+    Example:
+      anomaly demo
+    """
+    from anomaly.demonstration import demonstrate
+    from anomaly.detectors.interface import Algorithm
+
+    demonstrate(Algorithm(algorithm), _sink("text"), click.echo, _progress())
+
+
+@click.command(cls=_Explained, context_settings={"help_option_names": ["-h", "--help"]})
+@options.configuration
+@options.algorithm
+@options.log
+@options.models
+@options.state
+@options.output_format
+def run(algorithm: str, log: Path, models: Path, state: Path, output: str) -> None:
+    """Learn every user in the log who has no model yet, then score each new action.
+
+    \b
+    Example:
+      python main.py -a OCSVM -l /var/log/osquery/osqueryd.results.log
+    """
+    from anomaly.detectors.interface import Algorithm
+    from anomaly.enrolment import Enrolment
+    from anomaly.prediction import Prediction
+
+    _enrol(Enrolment((log,), models, Algorithm(algorithm), keep=True))
+    _predict(Prediction(log, models, state, user=None, follow=True), output)
+
+
+def _enrol(asked: Enrolment) -> None:
+    from anomaly.enrolment import enrol
+
+    for outcome in enrol(asked, _progress()):
+        say(str(outcome))
+
+
+def _predict(asked: Prediction, output: str) -> Tally:
+    from anomaly.prediction import prepare
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with prepare(asked, _sink(output), say) as follower:
+        tally = follower.run(stop.is_set)
+    say(tally.summary())
+    return tally
+
+
+def _sink(output: str) -> Sink:
+    if output == "json":
+        from anomaly.sinks.ndjson import NdjsonSink
+
+        return NdjsonSink(sys.stdout)
+    import shutil
+
+    from anomaly.sinks.text import TextSink
+
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+    return TextSink(sys.stdout, colour=colour, width=width)
+
+
+def _progress() -> Any:  # noqa: ANN401 - a context manager's maker
+    from anomaly.progress import progress
+
+    return progress
+
+
+def _print(rows: list[dict[str, Any]], output: str) -> None:
+    """Print a table, or a line of JSON each."""
+    if output == "json":
+        for row in rows:
+            click.echo(json.dumps(row))
+        return
+    from anomaly.overview import table
+
+    for line in table(rows):
+        click.echo(line)

@@ -1,0 +1,1 @@
+"""What learns a user, and scores."""

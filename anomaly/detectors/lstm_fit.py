@@ -1,0 +1,284 @@
+"""Learning the LSTM: the only module that imports tensorflow.
+
+Truncated back-propagation through time (Williams & Peng 1990): the user's actions are laid out as parallel
+streams, and each stream's state is carried from one stretch of ``STEPS`` actions to the next.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its sums depend on the machine's load
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from anomaly.detectors.interface import WINDOW, Learner
+from anomaly.detectors.lstm import MIX, Lstm
+from anomaly.tokenizer import Encoded, Tokenizer
+
+UNITS = 64
+EMBEDDING = 32
+STEPS = 32
+STREAMS = 16
+RATE = 2e-3
+DROPOUT = 0.2
+HIDDEN = 0.05
+"""Share of the values that pass for new in one epoch."""
+MAX_EPOCHS = 30
+PATIENCE = 3
+_NEVER = 1e-12  # a column's tokens that stand for nothing in it are never asked for
+_SIZES = 256  # vocabularies are padded to a multiple of this, so that they share a graph
+_WIDTHS = 8  # and actions to a multiple of this many tokens
+
+
+class _Known(NamedTuple):
+    """Tensors of shape (size,)."""
+
+    column: tf.Tensor
+    """Which column's softmax each token belongs to, ascending."""
+    frequency: tf.Tensor
+    """Logarithm of each token's frequency within its column."""
+
+
+class LstmLearner(Learner):
+    """Learns LSTMs, first with early stopping on held-out actions, then for as many epochs as that found best."""
+
+    folds = 4
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.epochs: int | None = None
+        self._trainers: dict[tuple[int, int], Trainer] = {}
+
+    def begin(self) -> None:
+        """Forget how many epochs the last user needed."""
+        self.epochs = None
+
+    def fit(
+        self,
+        tokenizer: Tokenizer,
+        encoded: Encoded,
+        learn: list[range],
+        window: range,
+        held_out: range | None = None,
+        report: Callable[[float], None] = lambda _: None,
+    ) -> Lstm:
+        """Fit a network; see :meth:`Learner.fit`."""
+        width = -(-encoded.ids.shape[1] // _WIDTHS) * _WIDTHS
+        ids = np.pad(encoded.ids, ((0, 0), (0, width - encoded.ids.shape[1])))
+        size = -(-tokenizer.size // _SIZES) * _SIZES
+        if (size, width) not in self._trainers:
+            self._trainers[size, width] = Trainer(size, self.seed)
+        trainer = self._trainers[size, width]
+        epochs = self.epochs or MAX_EPOCHS
+        best = trainer.fit(
+            tokenizer,
+            np.concatenate([ids[part.start : part.stop] for part in learn]),
+            ids[held_out.start : held_out.stop] if held_out and self.epochs is None else None,
+            epochs,
+            lambda epoch: report(epoch / epochs),
+        )
+        self.epochs = self.epochs or best
+        return trainer.export(tokenizer, encoded, window)
+
+
+class Trainer:
+    """Trains networks of one size one after another: tracing a graph costs as much as some epochs.
+
+    Parameters
+    ----------
+    size
+        Tokens of the largest vocabulary to come.
+    seed
+        The same seed and actions give the same network, bit for bit.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        keras.utils.set_random_seed(seed)
+        tf.config.experimental.enable_op_determinism()
+        self.seed = seed
+        self.size = size
+        self.embed = keras.layers.Embedding(self.size, EMBEDDING)
+        self.lstm = keras.layers.LSTM(UNITS, return_sequences=True, return_state=True)
+        self.out = keras.layers.Dense(self.size)
+        self.embed.build((None,))
+        self.lstm.build((None, None, EMBEDDING))
+        self.out.build((None, UNITS))
+        self.variables = [v for layer in (self.embed, self.lstm, self.out) for v in layer.trainable_variables]
+        self.optimizer = keras.optimizers.Adam(RATE, global_clipnorm=1.0)
+        self.optimizer.build(self.variables)
+        self._step = tf.function(self._train, reduce_retracing=True)
+        self._loss = tf.function(self._forward, reduce_retracing=True)
+
+    def fit(
+        self,
+        tokenizer: Tokenizer,
+        ids: NDArray[np.int32],
+        held_out: NDArray[np.int32] | None,
+        epochs: int,
+        report: Callable[[int], None],
+    ) -> int:
+        """Train from scratch; with ``held_out`` stop early on it, and return the epochs that were best."""
+        self._reset()
+        known = self._known(tokenizer)
+        fallbacks = tokenizer.fallbacks()
+        streams = _streams(ids)
+        draw = np.random.default_rng(self.seed)
+        best, best_loss, kept = 0, float("inf"), None
+        for epoch in range(1, epochs + 1):
+            # Let each value be new for an epoch now and then, so that the network learns what new values mean.
+            hidden = draw.random(len(fallbacks)) < HIDDEN
+            self._epoch(np.where(hidden, fallbacks, np.arange(len(fallbacks)))[streams], known, draw)
+            report(epoch)
+            if held_out is None:
+                best = epoch
+                continue
+            loss = self._evaluate(held_out, known)
+            if loss < best_loss - 1e-4:
+                best, best_loss = epoch, loss
+                kept = [np.array(v) for v in self.variables]
+            elif epoch - best >= PATIENCE:
+                break
+        if kept is not None:
+            for variable, value in zip(self.variables, kept, strict=True):
+                variable.assign(value)
+        return best
+
+    def export(self, tokenizer: Tokenizer, encoded: Encoded, window: range) -> Lstm:
+        """Return the network as arrays, in the state it has after the actions of ``window``."""
+        size = tokenizer.size
+        embedding = np.array(self.embed.embeddings)[:size]
+        kernel, recurrent, bias = (np.array(v) for v in self.lstm.trainable_variables)
+        output, output_bias = (np.array(v) for v in self.out.trainable_variables)
+        lstm = Lstm(
+            kernel=(embedding @ kernel).astype(np.float32),
+            recurrent=recurrent,
+            bias=bias,
+            output=np.ascontiguousarray(output.T[:size]),
+            output_bias=output_bias[:size],
+            starts=np.array([head.start for head in tokenizer.heads] + [size], dtype=np.int32),
+            frequency=frequencies(tokenizer),
+            hidden=np.zeros(UNITS, dtype=np.float32),
+            cell=np.zeros(UNITS, dtype=np.float32),
+            recent=np.zeros(0),
+        )
+        state = lstm.start()
+        bits = [lstm.score(state, encoded.tokens(action)).surprise for action in window]
+        lstm.hidden, lstm.cell = state.hidden, state.cell
+        lstm.recent = np.array(bits[-WINDOW:])
+        return lstm
+
+    def _known(self, tokenizer: Tokenizer) -> _Known:
+        """Return what is known of each token beforehand; padding at either end has a column of its own."""
+        column = np.full(self.size, len(tokenizer.heads) + 1, dtype=np.int32)
+        column[0] = 0
+        for number, head in enumerate(tokenizer.heads, 1):
+            column[head.start : head.stop] = number
+        frequency = np.ones(self.size)
+        frequency[: tokenizer.size] = frequencies(tokenizer)
+        frequency[0] = 1.0
+        return _Known(tf.constant(column), tf.constant(np.log(np.maximum(frequency, _NEVER)), dtype=tf.float32))
+
+    def _reset(self) -> None:
+        draw = np.random.default_rng(self.seed)
+        for variable in self.variables:
+            shape = tuple(variable.shape)
+            if len(shape) == 1:
+                value = np.zeros(shape)
+                if shape == (4 * UNITS,):
+                    value[UNITS : 2 * UNITS] = 1.0  # remember by default (Gers et al. 2000)
+            else:
+                limit = (6.0 / (shape[0] + shape[1])) ** 0.5
+                value = draw.uniform(-limit, limit, shape)
+            variable.assign(value.astype(np.float32))
+        for variable in self.optimizer.variables:
+            if variable.dtype != "string" and variable.name != "learning_rate":
+                variable.assign(np.zeros(variable.shape, dtype=variable.dtype))
+
+    def _epoch(self, streams: NDArray[np.int32], known: _Known, draw: np.random.Generator) -> None:
+        state = [tf.zeros((len(streams), UNITS)), tf.zeros((len(streams), UNITS))]
+        for begin in range(0, streams.shape[1] - 1, STEPS):
+            part = streams[:, begin : begin + STEPS + 1]
+            if part.shape[1] <= STEPS:  # the same shape throughout: no second trace of the graph
+                part = np.pad(part, ((0, 0), (0, STEPS + 1 - part.shape[1]), (0, 0)))
+            mask = (draw.random((len(part), STEPS, EMBEDDING + UNITS)) >= DROPOUT) / (1.0 - DROPOUT)
+            state = self._step(tf.constant(part), known, state, tf.constant(mask.astype(np.float32)))
+
+    def _evaluate(self, ids: NDArray[np.int32], known: _Known) -> float:
+        streams = _streams(ids)
+        state = [tf.zeros((len(streams), UNITS)), tf.zeros((len(streams), UNITS))]
+        mask = tf.ones((len(streams), STEPS, EMBEDDING + UNITS))
+        total = 0.0
+        for begin in range(0, streams.shape[1] - 1, STEPS):
+            part = streams[:, begin : begin + STEPS + 1]
+            part = np.pad(part, ((0, 0), (0, STEPS + 1 - part.shape[1]), (0, 0)))
+            loss, state = self._loss(tf.constant(part), known, state, mask)
+            total += float(loss)
+        return total / len(ids)
+
+    def _train(self, part: tf.Tensor, known: _Known, state: list[tf.Tensor], mask: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            loss, state = self._forward(part, known, state, mask)
+            mean = loss / (STREAMS * STEPS)
+        self.optimizer.apply(tape.gradient(mean, self.variables), self.variables)
+        return [tf.stop_gradient(s) for s in state]
+
+    def _forward(
+        self, part: tf.Tensor, known: _Known, state: list[tf.Tensor], mask: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Return the summed surprise (nats) of the next actions' tokens, and the state after them.
+
+        It is the surprise of the mixture that scoring uses: what a value's plain frequency explains, the
+        network need not learn by heart.
+        """
+        columns, frequency = known
+        now, following = part[:, :-1], part[:, 1:]
+        there = tf.cast(now > 0, tf.float32)[..., None]
+        entered = tf.reduce_sum(self.embed(now) * there, axis=2) * mask[..., :EMBEDDING]
+        hidden, *state = self.lstm(entered, initial_state=state)
+        logits = tf.reshape(self.out(hidden * mask[..., EMBEDDING:]), (-1, self.size))
+        by_token = tf.transpose(logits)
+        highest = tf.stop_gradient(tf.math.segment_max(by_token, columns))
+        sums = tf.math.segment_sum(tf.exp(by_token - tf.gather(highest, columns)), columns)
+        normaliser = tf.transpose(tf.math.log(sums) + highest)
+        target = tf.reshape(following, (-1, following.shape[-1]))
+        normalisers = tf.gather(normaliser, tf.gather(columns, target), batch_dims=1)
+        likelihood = tf.gather(logits, target, batch_dims=1) - normalisers
+        mixed = _log_add(likelihood + math.log1p(-MIX), tf.gather(frequency, target) + math.log(MIX))
+        return -tf.reduce_sum(mixed * tf.cast(target > 0, tf.float32)), state
+
+
+def frequencies(tokenizer: Tokenizer) -> NDArray[np.float64]:
+    """Return how frequent each token is within its column.
+
+    What is new gets the share that new values had in the later half of training: a column that never varies
+    makes a new value cost many bits, and one that always does few.
+    """
+    frequency = np.zeros(tokenizer.size)
+    for head in tokenizer.heads:
+        counts = np.array([token.count for token in head.tokens], dtype=np.float64)
+        exact = np.array([token.exact for token in head.tokens])
+        counts[0] += 0.5
+        share = head.unseen if exact.any() else 1.0
+        part = np.where(exact, counts * (1.0 - share) / max(counts[exact].sum(), 1.0), 0.0)
+        frequency[head.start : head.stop] = np.where(exact, part, counts * share / counts[~exact].sum())
+    return frequency
+
+
+def _log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    high = tf.maximum(a, b)
+    return high + tf.math.log1p(tf.exp(-tf.abs(a - b)))
+
+
+def _streams(ids: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Lay actions out as streams, shape (streams, length, tokens); each begins where another one ends."""
+    length = max(-(-len(ids) // STREAMS), 2)
+    padded = np.pad(ids, ((0, STREAMS * length - len(ids)), (0, 0)))
+    return padded.reshape(STREAMS, length, ids.shape[1])

@@ -1,0 +1,182 @@
+"""From logs to stored models, for one user or for everyone in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from anomaly.corpus import Corpus
+from anomaly.detectors.interface import Algorithm, Learner
+from anomaly.errors import LogEmpty, TooLittleData, UnknownUser
+from anomaly.harvest import Harvest, Period, Report, harvest
+from anomaly.model import Card
+from anomaly.osquery import Parser
+from anomaly.prediction import STDIN, nearest
+from anomaly.sources.stdin import StdinSource
+from anomaly.sources.tail import LogSource
+from anomaly.store import Store
+from anomaly.training import check_enough, claim, describe_day, learner, train
+
+Watch = Callable[[str], AbstractContextManager[Report]]
+"""Gives a progress bar for a title."""
+
+
+class Enrolment(msgspec.Struct, frozen=True):
+    """What is asked for."""
+
+    logs: tuple[Path, ...]
+    models: Path
+    algorithm: Algorithm
+    user: str | None = None
+    """None for every user in the logs."""
+    period: Period = Period()
+    seed: int = 0
+    keep: bool = False
+    """Leave users alone who have a model of this algorithm."""
+
+
+class Enrolled(NamedTuple):
+    """A user with a new model."""
+
+    user: str
+    version: int
+    card: Card
+    seconds: float
+
+    def __str__(self) -> str:
+        card = self.card
+        return (
+            f"{self.user}: model {self.version} ({card.algorithm.value}) from {card.actions:,} actions,"
+            f" {describe_day(card.first)} to {describe_day(card.last)}, in {self.seconds:.0f} s"
+        )
+
+
+class Passed(NamedTuple):
+    """A user without a new one, and why."""
+
+    user: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.user}: no new model: {self.reason}"
+
+
+def gather(
+    logs: Sequence[Path], watch: Watch, *, user: str | None = None, period: Period
+) -> tuple[Harvest, Parser]:
+    """Read logs, each with its archives, into one corpus a user.
+
+    Raises
+    ------
+    LogEmpty
+        They hold no action at all.
+    LogMissing, LogUnreadable
+        One of them cannot be read.
+    """
+    parser = Parser()
+    total = sum(log.stat().st_size for log in logs if log.is_file())
+    with ExitStack() as stack:
+        sources = [stack.enter_context(StdinSource() if log == STDIN else _whole(log)) for log in logs]
+        report = stack.enter_context(watch("reading"))
+        done = 0
+
+        def read(count: int) -> None:
+            nonlocal done
+            done += count
+            report(min(done / max(total, 1), 1.0), f"{done >> 20:,} MiB")
+
+        found = harvest(sources, parser, user=user, period=period, read=read)
+    if not found.users and user is None:
+        raise LogEmpty(empty(logs, found))
+    return found, parser
+
+
+def empty(logs: Sequence[Path], found: Harvest) -> str:
+    """Say what logs held instead of actions."""
+    names = ", ".join(map(str, logs))
+    if not found.lines:
+        return f"{names} is empty. osquery writes to it once a scheduled query has results; see docs/osquery.md."
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in found.skipped.most_common())
+    return (
+        f"{names} has {found.lines:,} lines and no action to learn from ({reasons or 'none in the period'})."
+        " It should be osqueryd.results.log; see docs/osquery.md."
+    )
+
+
+def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
+    """Train users and store their models; yields each as soon as it is done.
+
+    Raises
+    ------
+    UnknownUser
+        The user asked for is not in the logs.
+    TooLittleData
+        The user asked for, or everyone, has too few actions.
+    """
+    found, parser = gather(asked.logs, watch, user=asked.user, period=asked.period)
+    if asked.user is None:
+        chosen = dict(found.users)
+    else:
+        corpus = claim(found, asked.user)
+        if corpus is None:
+            raise UnknownUser(_unknown(asked, watch))
+        check_enough(asked.user, corpus)
+        chosen = {asked.user: corpus}
+    store = Store(asked.models)
+    teacher: Learner | None = None
+    done, missing = 0, []
+    for user, corpus in chosen.items():
+        passed = _pass_over(user, corpus, asked, store)
+        if passed is not None:
+            yield passed
+            done += passed.reason.startswith("keeps")
+            missing.append(passed.reason)
+            continue
+        teacher = teacher or learner(asked.algorithm, asked.seed)
+        start = time.monotonic()
+        with watch(user) as report:
+            model = train(
+                user,
+                corpus,
+                teacher,
+                asked.algorithm,
+                found,
+                parser.identities,
+                seed=asked.seed,
+                report=report,
+            )
+        version = store.save(user, model)
+        done += 1
+        yield Enrolled(user, version, model.card, time.monotonic() - start)
+    if not done:
+        raise TooLittleData(
+            "No user has enough actions to learn from yet. Let osquery log for longer, or give more logs with -l."
+        )
+
+
+def _pass_over(user: str, corpus: Corpus, asked: Enrolment, store: Store) -> Passed | None:
+    if asked.keep and (stored := store.load(user)) and stored.model.card.algorithm is asked.algorithm:
+        return Passed(user, f"keeps model {stored.version}; renew it with: anomaly train --user NAME")
+    try:
+        check_enough(user, corpus)
+    except TooLittleData as error:
+        return Passed(user, str(error))
+    return None
+
+
+def _unknown(asked: Enrolment, watch: Watch) -> str:
+    """Say who is in the logs instead: they are read once more, since only this user's actions were kept."""
+    if STDIN in asked.logs:
+        return f"No action of {asked.user!r} came on standard input."
+    found, _ = gather(asked.logs, watch, period=asked.period)
+    names = ", ".join(map(str, asked.logs))
+    return f"No action of {asked.user!r} is in {names}. {nearest(str(asked.user), found.users)}"
+
+
+def _whole(log: Path) -> LogSource:
+    return LogSource(log, start="start", follow=False)

@@ -1,0 +1,185 @@
+"""The reasons of one score, in the fixed vocabulary of :class:`anomaly.records.ReasonKind`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import log2
+from typing import NamedTuple
+
+from anomaly.detectors.interface import Detector, Evidence, State
+from anomaly.detectors.lstm import Lstm, LstmState
+from anomaly.detectors.ocsvm import OneClassSvm, WindowState
+from anomaly.osquery import Action
+from anomaly.records import Reason, ReasonKind
+from anomaly.tokenizer import Tokenizer, Tokens
+from anomaly.vocabulary import Head
+
+MAX_REASONS = 3
+MAX_TEXT = 120
+"""Characters of a value that are shown."""
+
+RARE = 0.01
+"""A value is called rare below this share of the column's actions."""
+
+_LEAST_BITS = 3.0
+_FEWEST_DAYS = 7
+_RARE_HOUR = 0.002
+
+
+class Spoken(NamedTuple):
+    """One thing an action says: its kind, or one column's value."""
+
+    column: str
+    value: str
+    head: Head | None
+    """None for a column that training never saw."""
+    seen: int
+
+
+def spoken(tokenizer: Tokenizer, action: Action) -> list[Spoken]:
+    """Give what an action's tokens stand for, in the order of ``Tokens.buckets``.
+
+    ``Tokens.ids`` has the same entries less those whose ``head`` is None.
+    """
+    kinds = tokenizer.heads[0]
+    name = f"{action.query} {action.verb}"
+    known = next((token.count for token in kinds.tokens[1:] if token.text == name), 0)
+    found = [Spoken("action", name, kinds, known)]
+    for column, value, head in tokenizer.columns(action):
+        found.append(Spoken(column, value, head, tokenizer.seen(action.query, column, value) if head else 0))
+    return found
+
+
+def explain(
+    tokenizer: Tokenizer,
+    detector: Detector,
+    state: State,
+    action: Action,
+    tokens: Tokens,
+    evidence: Evidence,
+    *,
+    window: bool,
+) -> tuple[Reason, ...]:
+    """Give the reasons of a score, the most surprising first.
+
+    Parameters
+    ----------
+    tokenizer, detector
+        The model's.
+    state
+        As ``detector.score`` left it: nothing may have been scored since.
+    action, tokens, evidence
+        What was scored, and the outcome.
+    window
+        Whether the recent window, too, asks for an explanation.
+    """
+    entries = spoken(tokenizer, action)
+    if isinstance(detector, Lstm) and isinstance(state, LstmState):
+        heard = [entry for entry in entries if entry.head is not None]
+        return _surprises(tokenizer, detector, state, heard, tokens, evidence)
+    if isinstance(detector, OneClassSvm) and isinstance(state, WindowState):
+        return _strangers(tokenizer, detector, state, entries, evidence, window=window)
+    raise TypeError(f"no explanation for {type(detector).__name__}")
+
+
+def unusual_hour(time: int, hours: Sequence[int], days: int) -> Reason | None:
+    """Give the reason that nobody was active at this hour in training, where enough days were seen.
+
+    It explains a score and is no part of it: the hour in the score did harm where training covered few days.
+
+    Examples
+    --------
+    >>> hours = [0] * 9 + [500] * 8 + [0] * 7
+    >>> unusual_hour(1_700_000_000 // 86_400 * 86_400 + 2 * 3600, hours, days=14).value
+    '02:00 UTC'
+    >>> unusual_hour(0, hours, days=14) is None
+    True
+    """
+    total = sum(hours)
+    if not time or days < _FEWEST_DAYS or not total:
+        return None
+    hour = datetime.fromtimestamp(time, UTC).hour
+    share = (hours[hour] + 0.5) / (total + 12)
+    if share >= _RARE_HOUR:
+        return None
+    usual = sorted(range(24), key=lambda h: -hours[h])[:MAX_REASONS]
+    return Reason(
+        ReasonKind.UNUSUAL_HOUR,
+        "time",
+        _hour(hour),
+        tuple(_hour(h) for h in usual),
+        hours[hour],
+        total,
+        round(-log2(share), 2),
+    )
+
+
+def _surprises(
+    tokenizer: Tokenizer,
+    lstm: Lstm,
+    state: LstmState,
+    entries: list[Spoken],
+    tokens: Tokens,
+    evidence: Evidence,
+) -> tuple[Reason, ...]:
+    reasons = []
+    for entry, token, share in zip(entries, tokens.ids, evidence.shares, strict=True):
+        bits = -log2(share)
+        if bits < _LEAST_BITS:
+            continue
+        kind = _novelty(entry)
+        if kind is None:
+            kind = ReasonKind.UNEXPECTED_NEXT
+            expected = [tokenizer.text(other) for other in lstm.expected(state.before, token)]
+        else:
+            expected = _usual(entry)
+        reasons.append(_reason(kind, entry, expected, bits))
+    return tuple(sorted(reasons, key=lambda reason: -reason.bits)[:MAX_REASONS])
+
+
+def _strangers(
+    tokenizer: Tokenizer,
+    svm: OneClassSvm,
+    state: WindowState,
+    entries: list[Spoken],
+    evidence: Evidence,
+    *,
+    window: bool,
+) -> tuple[Reason, ...]:
+    reasons, strangest = [], None
+    for entry, share in sorted(zip(entries, evidence.shares, strict=True), key=lambda pair: pair[1]):
+        bits = -log2(max(share, 2.0**-16))
+        kind = _novelty(entry)
+        strangest = strangest or (entry, bits)
+        if kind is not None and bits >= 1.0:
+            reasons.append(_reason(kind, entry, _usual(entry), bits))
+    if window and strangest is not None:
+        entry, bits = strangest
+        missing = [text for bucket in svm.missing(state) if (text := tokenizer.bucket_text(bucket))]
+        reasons = reasons[: MAX_REASONS - 1]
+        reasons.append(_reason(ReasonKind.UNUSUAL_MIX, entry, missing, bits))
+    return tuple(reasons[:MAX_REASONS])
+
+
+def _novelty(entry: Spoken) -> ReasonKind | None:
+    if entry.seen == 0:
+        return ReasonKind.NEW_VALUE
+    if entry.head is not None and entry.seen < RARE * entry.head.count:
+        return ReasonKind.RARE_VALUE
+    return None
+
+
+def _usual(entry: Spoken) -> list[str]:
+    tokens = entry.head.tokens if entry.head is not None else ()
+    return [token.text for token in tokens if token.exact][:MAX_REASONS]
+
+
+def _reason(kind: ReasonKind, entry: Spoken, expected: list[str], bits: float) -> Reason:
+    count = entry.head.count if entry.head is not None else 0
+    shown = tuple(text[:MAX_TEXT] for text in expected)
+    return Reason(kind, entry.column, entry.value[:MAX_TEXT], shown, entry.seen, count, round(bits, 2))
+
+
+def _hour(hour: int) -> str:
+    return f"{hour:02d}:00 UTC"

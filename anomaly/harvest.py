@@ -1,0 +1,125 @@
+"""Reading logs once, into one corpus per user."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from anomaly.corpus import Corpus
+from anomaly.osquery import Action, Parser, Skipped
+from anomaly.sources.interface import Position, Source
+
+BATCH = 4096
+"""Lines read at a time."""
+
+NAMELESS = "host:"
+"""How a user begins who is only a host, for rows that name nobody."""
+
+NUMBER = "uid:"
+"""How a user begins who is only a number."""
+
+Report = Callable[[float, str], None]
+"""Told how far some work has come, in 0..1, and what it is at."""
+
+
+class Harvest(NamedTuple):
+    """What the logs held."""
+
+    users: dict[str, Corpus]
+    """By user; by ``user@host`` where the logs mix hosts."""
+    named: bool
+    """Whether any row named its user."""
+    ends: tuple[Position, ...]
+    """Where each log ended."""
+    skipped: Counter[str]
+    """Lines that report no action, by reason."""
+    lines: int
+
+
+class Period(NamedTuple):
+    """The part of the log to look at, in seconds since 1970 UTC: ``since <= time < until``."""
+
+    since: int | None = None
+    until: int | None = None
+
+    def holds(self, time: int) -> bool:
+        """Say whether a time lies in it; a row that does not say its time lies in every period."""
+        return not time or (
+            (self.since is None or time >= self.since) and (self.until is None or time < self.until)
+        )
+
+
+def harvest(
+    sources: Iterable[Source],
+    parser: Parser,
+    *,
+    user: str | None = None,
+    period: Period = Period(),  # noqa: B008 - a tuple, never changed
+    read: Callable[[int], None] = lambda _: None,
+) -> Harvest:
+    """Read sources to their ends.
+
+    Parameters
+    ----------
+    sources
+        Read one after the other; the caller closes them.
+    parser
+        Learns the names of user numbers on the way.
+    user
+        Keep only this one's actions, and what may turn out to be.
+    period
+        Part of the log to look at.
+    read
+        Told the bytes read, after each batch.
+    """
+    found: dict[tuple[str, str], Corpus] = {}
+    skipped: Counter[str] = Counter()
+    ends, lines, order, named = [], 0, 0, False
+    for source in sources:
+        while not source.ended:
+            batch = source.read(BATCH, timeout=1.0)
+            for line in batch:
+                lines += 1
+                parsed = parser.parse(line.data)
+                if isinstance(parsed, Skipped):
+                    skipped[parsed.reason.value] += 1
+                    continue
+                for action in parsed:
+                    order += 1
+                    named = named or not action.user.startswith(NAMELESS)
+                    if period.holds(action.time) and _may_be(action, user):
+                        found.setdefault((action.host, action.user), Corpus()).append(order, action)
+            read(sum(len(line.data) + 1 for line in batch))
+        skipped.update({reason: n for reason, n in source.counters.items() if reason == "too_long"})
+        ends.append(source.position)
+    return Harvest(_name(found, parser), named, tuple(ends), skipped, lines)
+
+
+def _may_be(action: Action, user: str | None) -> bool:
+    return user is None or action.user.startswith((NAMELESS, NUMBER)) or user in keys(action.host, action.user)
+
+
+def keys(host: str, user: str) -> tuple[str, str]:
+    """Give the names a user's model may have, the more specific first.
+
+    >>> keys("ws1", "alice")
+    ('alice@ws1', 'alice')
+    """
+    return f"{user}@{host}", user
+
+
+def _name(found: dict[tuple[str, str], Corpus], parser: Parser) -> dict[str, Corpus]:
+    """Give each corpus its user's name: numbers by what the log has shown since, hosts where it mixes them."""
+    hosts = {host for host, _ in found}
+    parts: dict[str, list[Corpus]] = {}
+    for (host, user), corpus in found.items():
+        name = user
+        if user.startswith(NUMBER):
+            name = parser.identities.name(host, user.removeprefix(NUMBER)) or user
+        if len(hosts) > 1 and not name.startswith(NAMELESS):
+            name = keys(host, name)[0]
+        parts.setdefault(name, []).append(corpus)
+    return {
+        name: corpora[0] if len(corpora) == 1 else Corpus.merge(corpora) for name, corpora in sorted(parts.items())
+    }

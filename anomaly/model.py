@@ -1,0 +1,137 @@
+"""What is known of one user, as one file: tokenizer, detector, calibration, and a card that says whence.
+
+The file is in the safetensors format: arrays and a header of text. Loading it executes nothing. Its SHA-256
+stands in the header, taken over the whole file with the digest's own place filled by zeros.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from anomaly.calibration import Calibration, Tail
+from anomaly.detectors.interface import Algorithm, Detector
+from anomaly.detectors.lstm import Lstm
+from anomaly.detectors.ocsvm import OneClassSvm
+from anomaly.errors import ModelRefused
+from anomaly.sources.interface import Position
+from anomaly.tokenizer import Tokenizer
+
+SCHEMA = 1
+MAX_BYTES = 64 << 20
+"""Largest model file that is read."""
+
+_DIGEST = 64
+_KEY = "anomaly"  # one key only: safetensors writes several in no fixed order
+_DETECTORS: dict[Algorithm, type[Lstm | OneClassSvm]] = {
+    Algorithm.LSTM: Lstm,
+    Algorithm.OCSVM: OneClassSvm,
+}
+
+
+class Card(msgspec.Struct, frozen=True):
+    """Where a model comes from. Every date is the log's, none the clock's."""
+
+    user: str
+    algorithm: Algorithm
+    hosts: tuple[str, ...]
+    actions: int
+    baseline: int
+    """How many of the actions were baseline rows: known to the vocabulary, left out of the sequences."""
+    first: int
+    """Time of the first action learned from, in seconds since 1970 UTC."""
+    last: int
+    hours: tuple[int, ...]
+    """Actions by hour of the day, UTC."""
+    days: int
+    """Days on which the user acted."""
+    fingerprint: str
+    """SHA-256 of what was learned from."""
+    ends: tuple[Position, ...]
+    """Where the training logs ended: following goes on from there."""
+    claims_host: bool
+    """Whether rows that name no user are this user's: the log named nobody."""
+    identities: dict[str, Any]
+    """The numbers and names of users that the log showed."""
+    seed: int
+    folds: int
+    epochs: int | None
+    """Passes over the actions that held-out actions asked for (LSTM only)."""
+    libraries: dict[str, str]
+    schema: int = SCHEMA
+
+
+class UserModel:
+    """All that scoring one user needs."""
+
+    def __init__(self, tokenizer: Tokenizer, detector: Detector, calibration: Calibration, card: Card) -> None:
+        self.tokenizer = tokenizer
+        self.detector = detector
+        self.calibration = calibration
+        self.card = card
+
+    def to_bytes(self) -> bytes:
+        """Return the file's content; the same model gives the same bytes."""
+        state, arrays = self.tokenizer.to_state()
+        named = {f"tokenizer.{name}": array for name, array in arrays.items()}
+        named |= {f"detector.{name}": array for name, array in self.detector.arrays().items()}
+        named["calibration.action"] = self.calibration.action.to_array()
+        named["calibration.window"] = self.calibration.window.to_array()
+        header = msgspec.json.encode({"card": self.card, "tokenizer": state}, order="sorted")
+        text = "0" * _DIGEST + header.decode()
+        data = save({name: np.ascontiguousarray(array) for name, array in named.items()}, {_KEY: text})
+        return data.replace(b"0" * _DIGEST, _digest(data).encode(), 1)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str) -> UserModel:
+        """Rebuild a model; ``name`` is what to call it in an error.
+
+        Raises
+        ------
+        ModelRefused
+            Where the content is not exactly what :meth:`to_bytes` wrote.
+        """
+        try:
+            text = _header(data)
+            if _digest(data.replace(text[:_DIGEST].encode(), b"0" * _DIGEST, 1)) != text[:_DIGEST]:
+                raise ValueError("its content does not match its SHA-256")
+            header = msgspec.json.decode(text[_DIGEST:])
+            if header["card"]["schema"] != SCHEMA:
+                raise ValueError(f"its schema is {header['card']['schema']}, this program reads {SCHEMA}")
+            card = msgspec.convert(header["card"], Card)
+            arrays = load(data)
+            calibration = Calibration(
+                Tail.from_array(arrays["calibration.action"]), Tail.from_array(arrays["calibration.window"])
+            )
+            tokenizer = Tokenizer.from_state(header["tokenizer"], _part(arrays, "tokenizer."))
+            detector = _DETECTORS[card.algorithm].from_arrays(_part(arrays, "detector."))
+            if isinstance(detector, Lstm) and len(detector.output) != tokenizer.size:
+                raise ValueError("its network and its vocabulary are of different sizes")
+        except (ValueError, KeyError, TypeError, IndexError, SafetensorError, RecursionError) as error:
+            raise ModelRefused(f"{name} is refused: {error}.") from error
+        return cls(tokenizer, detector, calibration, card)
+
+
+def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _header(data: bytes) -> str:
+    """Return our text from a safetensors file's header (eight bytes of length, then JSON)."""
+    length = int.from_bytes(data[:8], "little")
+    if not 0 < length <= len(data) - 8:
+        raise ValueError("it is cut short, or no safetensors file")
+    text = msgspec.json.decode(data[8 : 8 + length])["__metadata__"][_KEY]
+    if not isinstance(text, str) or len(text) <= _DIGEST:
+        raise ValueError("its header is not ours")
+    return text

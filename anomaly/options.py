@@ -1,0 +1,156 @@
+"""Options that several commands share, and where their defaults come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from anomaly.config import DEFAULT_LOG, default_directory, load
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ALGORITHMS = ("LSTM", "OCSVM")
+SEVERITIES = ("notice", "warning", "critical")
+
+_PATH = click.Path(path_type=Path)
+
+
+def models(function: F) -> F:
+    """Add ``--models``."""
+    return click.option(
+        "--models",
+        type=_PATH,
+        envvar="ANOMALY_MODELS",
+        default=lambda: default_directory("models"),
+        help="Directory of models (ANOMALY_MODELS).",
+    )(function)
+
+
+def state(function: F) -> F:
+    """Add ``--state``."""
+    return click.option(
+        "--state",
+        type=_PATH,
+        envvar="ANOMALY_STATE",
+        default=lambda: default_directory("state"),
+        help="Directory of checkpoints (ANOMALY_STATE).",
+    )(function)
+
+
+def algorithm(function: F) -> F:
+    """Add ``-a``."""
+    return click.option(
+        "-a",
+        "--algorithm",
+        type=click.Choice(ALGORITHMS, case_sensitive=False),
+        envvar="ANOMALY_ALGORITHM",
+        default="LSTM",
+        show_default=True,
+        help="What to learn with (ANOMALY_ALGORITHM).",
+    )(function)
+
+
+def log(function: F) -> F:
+    """Add ``-l`` for one log."""
+    return click.option(
+        "-l",
+        "--log",
+        type=_PATH,
+        envvar="ANOMALY_LOG",
+        default=DEFAULT_LOG,
+        show_default=True,
+        help="osquery's results log; - is standard input (ANOMALY_LOG).",
+    )(function)
+
+
+def logs(function: F) -> F:
+    """Add ``-l`` for several logs."""
+    return click.option(
+        "-l",
+        "--log",
+        "logs",
+        type=_PATH,
+        multiple=True,
+        envvar="ANOMALY_LOG",
+        default=[DEFAULT_LOG],
+        show_default=True,
+        help="osquery's results log, read with its archives; may be given several times (ANOMALY_LOG).",
+    )(function)
+
+
+def user(function: F) -> F:
+    """Add ``--user`` and ``--all-users``, one of which is needed."""
+    function = click.option("--all-users", is_flag=True, help="Every user.")(function)
+    return click.option("--user", metavar="NAME", help="One user.")(function)
+
+
+def chosen_user(name: str | None, all_users: bool) -> str | None:  # noqa: FBT001 - as click gives it
+    """Return the user asked for, None for all; a usage error where that is not clear."""
+    if (name is None) != all_users:
+        raise click.UsageError("Give either --user NAME or --all-users.")
+    if name == "":
+        raise click.UsageError("--user needs a name. See who is in the log with: anomaly users")
+    return name
+
+
+def output_format(function: F) -> F:
+    """Add ``--format``."""
+    return click.option(
+        "--format",
+        "output",
+        type=click.Choice(("text", "json")),
+        envvar="ANOMALY_FORMAT",
+        default="text",
+        show_default=True,
+        help="Text for people, or a line of JSON each for programs (ANOMALY_FORMAT).",
+    )(function)
+
+
+def configuration(function: F) -> F:
+    """Add ``-c``: a file whose settings become the defaults of every command."""
+    return click.option(
+        "-c",
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        is_eager=True,
+        expose_value=False,
+        callback=_configure,
+        help="TOML file with settings; flags and ANOMALY_* win over it. See conf/anomaly.toml.",
+    )(function)
+
+
+class Moment(click.ParamType[int]):
+    """A day or a moment, in UTC, as seconds since 1970."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read ``2026-10-05`` or ``2026-10-05T09:30``."""
+        if isinstance(value, int):
+            return value
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no date; write 2026-10-05 or 2026-10-05T09:30 (UTC).", param, ctx)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    values = load(path)
+    if "format" in values:
+        values["output"] = values.pop("format")
+    if "log" in values:
+        values["logs"] = [values["log"]]
+    ctx.default_map = _defaults(ctx.command, values)
+
+
+def _defaults(command: click.Command, values: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(command, click.Group):
+        return values
+    return {name: _defaults(inner, values) for name, inner in command.commands.items()}

@@ -1,0 +1,380 @@
+"""One line of osquery's results log, as the actions it reports.
+
+osquery writes a line as an event, a batch or a snapshot (osquery/core/query.cpp, ``serialize*``). Its versions
+differ in what is text and what is a number, and what carries the line (TLS, Kafka, AWS, syslog) wraps it
+once more. :class:`Parser` reads them all. Whoever can make osquery report something writes into its log:
+nothing in a line is trusted, and nothing in it raises.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+from anomaly.identity import Identities, actor
+from anomaly.tables import query_of
+
+
+class Action(msgspec.Struct, frozen=True, gc=False):
+    """One row that osquery reported: who did (or stopped doing) what, and when it was seen."""
+
+    time: int
+    """When the query ran, in seconds since 1970 UTC; 0 where the line does not say."""
+    host: str
+    user: str
+    """Who acted: a name, ``uid:1000`` where no name is known, or ``host:NAME`` where no user is named."""
+    query: str
+    """Name of the query, without the prefix of its pack."""
+    verb: str
+    """``added``, ``removed`` or ``snapshot``."""
+    columns: dict[str, str]
+    baseline: bool = False
+    """True for a row of the first run of a differential query (counter 0): state, not behaviour."""
+
+
+class SkipReason(StrEnum):
+    """Why a line is no result."""
+
+    EMPTY = "empty"
+    """Nothing but white space and NULs."""
+    NOT_JSON = "not_json"
+    """No JSON object in it."""
+    TRUNCATED = "truncated"
+    """Begins as a record and is cut."""
+    TOO_DEEP = "too_deep"
+    """Nested deeper than anything osquery writes."""
+    STATUS = "status"
+    """What osquery says of itself (its status log), not a result."""
+    NO_ROWS = "no_rows"
+    """A result without a row: an empty batch, snapshot or envelope."""
+    NOT_A_RESULT = "not_a_result"
+    """JSON, but no result of osquery."""
+    BAD_RECORD = "bad_record"
+    """A result whose rows are not rows, or whose action is unknown."""
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A line that reports no action, and why."""
+
+    reason: SkipReason
+    detail: str = ""
+    """What was wrong with it, in ASCII and at most 80 characters."""
+
+
+class _Record(msgspec.Struct, gc=False, rename="camel"):
+    """What a line says beside its rows. Of each field osquery has written more than one type."""
+
+    name: str = ""
+    host_identifier: str = ""
+    hostname: str = ""  # what the documentation still calls hostIdentifier
+    unix_time: int | float | str | None = None
+    calendar_time: str = ""
+    counter: int | str | None = None  # unknown before 2.8
+    decorations: dict[str, str] = msgspec.field(default_factory=dict)
+    username: str = ""  # a decoration under --decorations_top_level
+
+
+class _Event(_Record, kw_only=True, gc=False, rename="camel"):
+    """The usual line, all of it text."""
+
+    action: Literal["added", "removed", "snapshot"]
+    columns: dict[str, str]
+
+
+_VERBS = frozenset({"added", "removed", "snapshot"})
+_RESULTS = frozenset({"columns", "diffResults", "snapshot"})
+_MAX_TIME = 253_402_300_799  # the last second of year 9999
+_MAX_DETAIL = 80
+_MAX_ENVELOPES = 3
+_MAX_TRIES = 16  # of finding a record in a broken line, so that a hostile one costs little
+_HARMLESS = frozenset({SkipReason.STATUS, SkipReason.NO_ROWS})  # what may stand between glued records
+_MAX_INTEGER = 20  # digits; longer ones stay text, as Python refuses to make a number of very long ones
+
+_UNIX_TIME = re.compile(r"(\d{1,12})(?:\.\d{1,9})?", re.ASCII)
+_CALENDAR_TIME = re.compile(r"(?:\w{3} )?(\w{3}) +(\d{1,2}) (\d{2}):(\d{2}):(\d{2}) (\d{4})(?: UTC)?", re.ASCII)
+_MONTHS = {m: i for i, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)}  # noqa: SIM905 - reads better
+
+# How a record or an envelope begins; inside a string of valid JSON the quotes are escaped and do not match.
+_BEGINNINGS = ("name", "snapshot", "diffResults", "action", "columns", "hostIdentifier", "data", "records")
+_BEGINNING = re.compile(rf'{{\s*"(?:{"|".join(_BEGINNINGS)})"\s*:')
+_BETWEEN = re.compile(r"[\s\0,]*")
+_STATUS = re.compile(r"\bseverity=\d+ location=")  # plugins/logger/stdout.cpp and syslog_logger.cpp
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+_decode_any = msgspec.json.Decoder().decode
+# The last resort reads what msgspec refuses: raw control characters, lone surrogates, NaN, endless numbers.
+_scan = json.JSONDecoder(
+    strict=False,
+    parse_int=lambda digits: int(digits) if len(digits) <= _MAX_INTEGER else digits,
+    parse_constant=str,
+).raw_decode
+
+
+class Parser:
+    """Reads lines, in order: a row may say what number a user named in a later one has.
+
+    Parameters
+    ----------
+    identities
+        What is known of users' numbers; the parser adds to it.
+
+    Examples
+    --------
+    >>> line = b'{"name":"pack_ir_crontab","action":"added","columns":{"command":"ls"},"hostIdentifier":"web"}'
+    >>> Parser().parse(line)
+    [Action(time=0, host='web', user='host:web', query='crontab', verb='added', columns={'command': 'ls'}, baseline=False)]
+    >>> Parser().parse(b"severity=0 location=init.cpp:190 message=osquery worker initialized")
+    Skipped(reason=<SkipReason.STATUS: 'status'>, detail='')
+    """  # noqa: E501 - a doctest's output is one line
+
+    def __init__(self, identities: Identities | None = None) -> None:
+        self.identities = Identities() if identities is None else identities
+
+    def parse(self, line: bytes) -> list[Action] | Skipped:
+        """Return the actions a line reports, in its order (a batch lists ``removed`` before ``added``).
+
+        Parameters
+        ----------
+        line
+            One line of the log, without its newline. Any bytes.
+
+        Returns
+        -------
+        list of Action, or Skipped
+            At least one action, or why there is none.
+        """
+        try:
+            event = _decode_event(line)
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+            return self._parse_anything(line)
+        return [self._action(event, event.action, event.columns)]
+
+    def _action(self, record: _Record, verb: str, columns: dict[str, str]) -> Action:
+        query, evented = query_of(record.name)
+        host = record.host_identifier or record.hostname
+        time = record.unix_time
+        if type(time) is not int or not 0 <= time <= _MAX_TIME:
+            time = _time(time, record.calendar_time)
+        decorated = record.decorations.get("username") or record.username
+        user = actor(query, host, columns, decorated, self.identities)
+        baseline = record.counter in (0, "0") and not evented and verb != "snapshot"
+        return Action(time, host, user, query, verb, columns, baseline)
+
+    def _parse_anything(self, line: bytes) -> list[Action] | Skipped:
+        text = line.decode("utf-8", "replace")
+        try:
+            try:
+                value = _decode_any(text)
+            except ValueError:
+                return self._recover(text)
+            return self._unwrap(value)
+        except RecursionError:
+            return self._recover(text)
+
+    def _recover(self, text: str) -> list[Action] | Skipped:
+        """Find the records in a line that is not one JSON value: prefixed, glued, cut, or no JSON at all."""
+        if not text.strip("\0 \t\r\n\ufeff"):
+            return Skipped(SkipReason.EMPTY)
+        prefix, _, _ = text.partition("{")
+        if _STATUS.search(prefix):
+            return Skipped(SkipReason.STATUS)
+        actions: list[Action] = []
+        skipped = Skipped(SkipReason.NOT_JSON)
+        end = 0
+        for beginning in _beginnings(text):
+            start = beginning
+            while start >= end:
+                found, end = self._read_at(text, start)
+                start = _following(text, end)
+                if not isinstance(found, Skipped):
+                    actions += found
+                    continue
+                if skipped.reason is SkipReason.NOT_JSON:
+                    skipped = found
+                if found.reason not in _HARMLESS:
+                    break  # of a cut batch what comes next is another row; of no JSON, another brace
+        return actions or skipped
+
+    def _read_at(self, text: str, start: int) -> tuple[list[Action] | Skipped, int]:
+        """Read the JSON object that begins at ``start``; also return where it ends."""
+        end = start + 1
+        try:
+            value, end = _scan(text, start)
+            return self._unwrap(value), end
+        except RecursionError:
+            return Skipped(SkipReason.TOO_DEEP), end
+        except ValueError as error:
+            return _broken(text, start, error), end
+
+    def _unwrap(self, value: object, depth: int = 0) -> list[Action] | Skipped:
+        """Read a result, or the results in an envelope."""
+        items = _contents(value)
+        if items is not None:
+            return self._unwrap_all(items, depth)
+        if not isinstance(value, dict):
+            return Skipped(SkipReason.NOT_A_RESULT, type(value).__name__)
+        if value.get("log_type") == "status":
+            return Skipped(SkipReason.STATUS)
+        if not _RESULTS.isdisjoint(value):
+            return self._result(value)
+        if "severity" in value and "message" in value:
+            return Skipped(SkipReason.STATUS)
+        return Skipped(SkipReason.NOT_A_RESULT, _detail("keys: " + ", ".join(list(value)[:8])))
+
+    def _unwrap_all(self, items: list[object], depth: int) -> list[Action] | Skipped:
+        if depth >= _MAX_ENVELOPES:
+            return Skipped(SkipReason.TOO_DEEP, "envelope in envelope")
+        actions: list[Action] = []
+        skipped = None
+        for item in items:
+            found = self._unwrap(item, depth + 1)
+            if isinstance(found, Skipped):
+                skipped = skipped or found
+            else:
+                actions += found
+        return actions or skipped or Skipped(SkipReason.NO_ROWS)
+
+    def _result(self, value: dict[str, Any]) -> list[Action] | Skipped:
+        """Read one result whose fields may have any type."""
+        if "columns" in value:
+            if "action" not in value:
+                return Skipped(SkipReason.NOT_A_RESULT, "columns without an action")
+            batches = [(_text(value["action"]), [{} if value["columns"] in ("", None) else value["columns"]])]
+        elif "diffResults" in value:
+            diff = value["diffResults"] or {}
+            if not isinstance(diff, dict):
+                return Skipped(SkipReason.BAD_RECORD, "diffResults is not an object")
+            batches = [(verb, diff.get(verb) or []) for verb in ("removed", "added")]
+        else:
+            batches = [("snapshot", value["snapshot"] or [])]
+        record = _record(value)
+        actions: list[Action] = []
+        bad = ""
+        for verb, rows in batches:
+            if verb not in _VERBS:
+                bad = f"action {verb}"
+            elif not isinstance(rows, list):
+                bad = f"{verb} is not a list"
+            else:
+                actions += [self._action(record, verb, _row(row)) for row in rows if isinstance(row, dict)]
+                bad = bad or ("" if all(isinstance(row, dict) for row in rows) else "a row is not an object")
+        if actions:
+            return actions
+        return Skipped(SkipReason.BAD_RECORD, _detail(bad)) if bad else Skipped(SkipReason.NO_ROWS)
+
+
+def _contents(value: object) -> list[object] | None:
+    """Return what an envelope holds (a list, a TLS body, Kafka REST, Splunk); None for anything else."""
+    match value:
+        case list():
+            return value
+        case {"log_type": "status"} | {"columns": _} | {"diffResults": _} | {"snapshot": _}:
+            return None
+        case {"data": list(items)}:  # plugins/logger/tls_logger.cpp
+            return items
+        case {"records": list(records)}:
+            return [record.get("value") if isinstance(record, dict) else record for record in records]
+        case {"event": dict(event)}:
+            return [event]
+    return None
+
+
+def _beginnings(text: str) -> list[int]:
+    """Return where records may begin: the first brace, and the outermost few places that look like it."""
+    found = [match.start() for match in _BEGINNING.finditer(text)]
+    if len(found) > _MAX_TRIES:
+        found = found[: _MAX_TRIES // 2] + found[-_MAX_TRIES // 2 :]
+    first = text.find("{")
+    return found if first in (-1, *found[:1]) else [first, *found]
+
+
+def _following(text: str, end: int) -> int:
+    """Return where the object glued to the one that ended at ``end`` begins, or -1."""
+    match = _BETWEEN.match(text, end)
+    start = match.end() if match else end
+    return start if text.startswith("{", start) else -1
+
+
+def _broken(text: str, start: int, error: ValueError) -> Skipped:
+    """Tell a record that was cut from what never was JSON."""
+    place = getattr(error, "pos", 0)
+    cut = str(error).startswith("Unterminated string") or place >= len(text) - len("false}")
+    begun = _BEGINNING.match(text, start) or any(
+        f'{{"{key}"'.startswith(text[start : start + 20]) for key in _BEGINNINGS
+    )
+    reason = SkipReason.TRUNCATED if cut and begun else SkipReason.NOT_JSON
+    return Skipped(reason, _detail(f"{getattr(error, 'msg', error)} (character {place})"))
+
+
+def _record(value: dict[str, Any]) -> _Record:
+    """Read what is beside the rows, whatever the types."""
+    time, decorations = value.get("unixTime"), value.get("decorations")
+    return _Record(
+        name=_text(value.get("name")),
+        host_identifier=_text(value.get("hostIdentifier")),
+        hostname=_text(value.get("hostname")),
+        unix_time=time if isinstance(time, int | float | str) and not isinstance(time, bool) else None,
+        calendar_time=_text(value.get("calendarTime")),
+        counter=_text(value.get("counter")),
+        decorations=_row(decorations) if isinstance(decorations, dict) else {},
+        username=_text(value.get("username")),
+    )
+
+
+def _row(row: dict[str, Any]) -> dict[str, str]:
+    return {_text(key): _text(value) for key, value in row.items()}
+
+
+def _text(value: object) -> str:
+    """Write a value as osquery writes it when ``--logger_numerics`` is off.
+
+    Numbers as osquery/utils/conversions/castvariant.h does it; NULL is ``--nullvalue``, empty by default.
+
+    >>> [_text(value) for value in (1000, 2.0, 0.1, None, True, {"a": [1]})]
+    ['1000', '2.0', '0.1', '', 'true', '{"a":[1]}']
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else _without_surrogates(value)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        digits = f"{value:.15g}"
+        return digits if "." in digits or not digits[-1].isdigit() else f"{digits}.0"
+    return _without_surrogates(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _without_surrogates(text: str) -> str:
+    """Replace halves of surrogate pairs, which no output can encode."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _time(value: float | str | None, calendar: str) -> int:
+    """Return seconds since 1970 UTC, from ``unixTime`` or else ``calendarTime``; 0 where neither tells.
+
+    Decorators can overwrite either with any text (osquery/core/query.cpp, ``addLegacyFieldsAndDecorations``).
+
+    >>> _time("collision", "Mon May  2 22:27:32 2016 UTC")
+    1462228052
+    """
+    if isinstance(value, str):
+        match = _UNIX_TIME.fullmatch(value)
+        value = int(match[1]) if match else None
+    if value is not None and 0 <= value <= _MAX_TIME:
+        return int(value)
+    match = _CALENDAR_TIME.fullmatch(calendar)  # strptime would read month names in the user's language
+    if match is None or match[1] not in _MONTHS:
+        return 0
+    day, hour, minute, second, year = (int(group) for group in match.groups()[1:])
+    try:
+        return max(0, int(datetime(year, _MONTHS[match[1]], day, hour, minute, second, tzinfo=UTC).timestamp()))
+    except ValueError:  # the 31st of February
+        return 0
+
+
+def _detail(text: str) -> str:
+    return ascii(text[:_MAX_DETAIL])[1:-1][:_MAX_DETAIL]

@@ -1,0 +1,116 @@
+"""Tables for people: who is in a log, which models there are, and what one of them was learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from anomaly.corpus import Corpus
+from anomaly.enrolment import Watch, gather
+from anomaly.errors import UnknownUser
+from anomaly.harvest import Period
+from anomaly.prediction import nearest
+from anomaly.sinks.visible import columns, visible
+from anomaly.store import Store
+from anomaly.training import MIN_ACTIONS, describe_day
+
+Row = dict[str, Any]
+
+_WIDEST = 32
+
+
+def user_rows(logs: tuple[Path, ...], models: Path, watch: Watch) -> list[Row]:
+    """Return a row per user of some logs: how much there is to learn from, and the model there is."""
+    found, _ = gather(logs, watch, period=Period())
+    store = Store(models)
+    return [_user_row(user, corpus, store) for user, corpus in found.users.items()]
+
+
+def model_rows(models: Path) -> list[Row]:
+    """Return a row per model, those in use marked."""
+    store = Store(models)
+    return [row for user in store.users() for row in _versions(store, user)]
+
+
+def card_rows(models: Path, user: str, version: int | None) -> list[Row]:
+    """Return what a model says of itself, a row per entry."""
+    store = Store(models)
+    stored = store.load(user, version)
+    if stored is None:
+        which = f"version {version} of a model" if version else "model"
+        raise UnknownUser(f"There is no {which} of {user!r} in {models}. {nearest(user, store.users())}".rstrip())
+    card = msgspec.to_builtins(stored.model.card)
+    tokenizer = stored.model.tokenizer
+    card |= {
+        "version": stored.version,
+        "first": describe_day(card["first"]),
+        "last": describe_day(card["last"]),
+        "tokens": tokenizer.size,
+        "columns": [f"{head.query}.{head.column}" for head in tokenizer.heads[1:]],
+        "silent": [".".join(name) for name in sorted(tokenizer.silent)],
+    }
+    return [{"entry": key, "value": value} for key, value in sorted(card.items())]
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """Yield the lines of an aligned table; what comes from the log is escaped."""
+    if not rows:
+        yield "nothing"
+        return
+    cells = [[visible(_cell(value), _WIDEST if len(row) > 2 else 60) for value in row.values()] for row in rows]
+    names = list(rows[0])
+    widths = [max(columns(cell) for cell in (names[i], *(line[i] for line in cells))) for i in range(len(names))]
+    numeric = [all(isinstance(row[name], int) for row in rows) for name in names]
+    for line in [names, *cells]:
+        yield "  ".join(
+            _pad(cell, width, right=right) for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+
+
+def _user_row(user: str, corpus: Corpus, store: Store) -> Row:
+    rows = corpus.rows()
+    times = rows.time[rows.time > 0]
+    judged = int((~rows.baseline).sum())
+    version = store.current(user)
+    missing = MIN_ACTIONS - judged
+    return {
+        "user": user,
+        "actions": judged,
+        "baseline": int(rows.baseline.sum()),
+        "first": describe_day(int(times.min(initial=times[0])) if len(times) else 0),
+        "last": describe_day(int(times.max(initial=0))),
+        "model": f"{version} in use" if version else (f"{missing} short" if missing > 0 else "none yet"),
+    }
+
+
+def _versions(store: Store, user: str) -> Iterator[Row]:
+    current = store.current(user)
+    for version in store.versions(user):
+        stored = store.load(user, version)
+        if stored is not None:
+            card = stored.model.card
+            yield {
+                "user": user,
+                "version": version,
+                "in use": "yes" if version == current else "",
+                "algorithm": card.algorithm.value,
+                "actions": card.actions,
+                "first": describe_day(card.first),
+                "last": describe_day(card.last),
+            }
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _pad(cell: str, width: int, *, right: bool) -> str:
+    room = " " * (width - columns(cell))
+    return room + cell if right else cell + room

@@ -1,0 +1,97 @@
+"""What the program says of one action, as data: a score, its severity and its reasons."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from anomaly.osquery import Action
+
+
+class ReasonKind(StrEnum):
+    """The fixed vocabulary of reasons."""
+
+    NEW_VALUE = "new_value"
+    RARE_VALUE = "rare_value"
+    UNEXPECTED_NEXT = "unexpected_next"
+    UNUSUAL_HOUR = "unusual_hour"
+    UNUSUAL_MIX = "unusual_mix"
+
+
+class Severity(StrEnum):
+    """How much attention a score asks for, from the 0..100 scale; ordered from least to most."""
+
+    NONE = "none"
+    NOTICE = "notice"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @classmethod
+    def of(cls, value: float | None) -> Severity:
+        """Name a score: 20 is 1 action in 100, 30 is 1 in 1,000, 50 is 1 in 100,000.
+
+        >>> Severity.of(37.2)
+        <Severity.WARNING: 'warning'>
+        """
+        if value is None or value < 20:
+            return cls.NONE
+        if value < 30:
+            return cls.NOTICE
+        return cls.WARNING if value < 50 else cls.CRITICAL
+
+    @property
+    def rank(self) -> int:
+        """Place in the order, 0 for ``none``."""
+        return list(Severity).index(self)
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why a score is what it is."""
+
+    kind: ReasonKind
+    field: str
+    """Column the reason speaks of; ``action`` for the action's kind, ``time`` for its hour."""
+    value: str
+    """What was seen, at most 120 characters of it."""
+    expected: tuple[str, ...]
+    """What this user does there most, best first, at most three."""
+    seen: int
+    """How often the value occurred in training..."""
+    of: int
+    """...among how many actions with that field."""
+    bits: float
+    """How surprising, in bits."""
+
+
+class ModelRef(msgspec.Struct, frozen=True):
+    """Which model scored."""
+
+    algorithm: str | None
+    version: int | None
+    state: str
+    """``ready``, or ``none`` for a user without a model."""
+
+
+class Score(msgspec.Struct, frozen=True):
+    """One action and what the model of its user makes of it.
+
+    ``score`` is this action and ``risk`` the user's recent window, both ``-10 log10 p`` in 0..100: ten
+    points are ten times rarer among the user's own actions. ``surprise`` is the raw figure: bits (LSTM)
+    or margin (OCSVM). All three are None where there is no model, ``score`` and ``surprise`` also for a
+    baseline action, which is shown and not judged.
+    """
+
+    id: str
+    action: Action
+    score: float | None
+    risk: float | None
+    surprise: float | None
+    model: ModelRef
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        """The more severe of the action's and the window's."""
+        figures = [figure for figure in (self.score, self.risk) if figure is not None]
+        return Severity.NONE if self.action.baseline else Severity.of(max(figures, default=None))

@@ -1,0 +1,114 @@
+"""Scores as JSON, one line each: the format for programs, described by ``score.schema.json`` beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import IO, cast
+
+import msgspec
+
+from anomaly.records import Reason, Score
+from anomaly.sinks.interface import Sink
+
+SCHEMA = 1
+"""Number of the format; a change that could break a reader raises it."""
+
+_DIGITS = 4
+
+
+class NdjsonSink(Sink):
+    """Writes one ASCII line of JSON a score, and flushes once a batch.
+
+    Parameters
+    ----------
+    stream : IO[str] or IO[bytes]
+        Where the lines go. It stays the caller's: ``close`` leaves it open.
+    """
+
+    def __init__(self, stream: IO[str] | IO[bytes]) -> None:
+        self._stream = stream
+        # Text streams name an encoding, StringIO included, byte streams do not.
+        self._is_text = hasattr(stream, "encoding")
+
+    def write(self, scores: Sequence[Score]) -> None:
+        """Hand on the scores; raises OSError where they cannot be."""
+        lines = b"".join(line(score) for score in scores)
+        if self._is_text:
+            cast("IO[str]", self._stream).write(lines.decode("ascii"))
+        else:
+            cast("IO[bytes]", self._stream).write(lines)
+        self._stream.flush()
+
+
+def line(score: Score) -> bytes:
+    r"""Encode one score as a line: ASCII only, no control character but the ``\n`` at its end."""
+    content = record(score)
+    try:
+        encoded = msgspec.json.encode(content)
+    except (ValueError, OverflowError):  # a lone surrogate, or an integer beyond 64 bits
+        encoded = b""
+    if not encoded or not encoded.isascii():
+        # Several times slower, and rare: it escapes what msgspec writes as UTF-8 or refuses.
+        encoded = json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")
+    # JSON lets DEL stand unescaped; inside a string is the only place where it can be.
+    return encoded.replace(b"\x7f", b"\\u007f") + b"\n"
+
+
+def record(score: Score) -> dict[str, object]:
+    """Build what the line of a score says.
+
+    Numbers are rounded to four decimals; what is no finite number is null, since JSON knows neither NaN nor
+    infinity.
+    """
+    action, model = score.action, score.model
+    return {
+        "schema": SCHEMA,
+        "id": score.id,
+        "time": timestamp(action.time),
+        "user": action.user,
+        "host": action.host,
+        "query": action.query,
+        "action": action.verb,
+        "score": _number(score.score),
+        "risk": _number(score.risk),
+        "severity": score.severity.value,
+        "surprise": _number(score.surprise),
+        "baseline": action.baseline,
+        "model": {"algorithm": model.algorithm, "version": model.version, "state": model.state},
+        "reasons": [_reason(reason) for reason in score.reasons],
+        "columns": action.columns,
+    }
+
+
+def timestamp(seconds: int) -> str | None:
+    """Write a time of the log in ISO 8601, or None for 0 (unknown) and for what no calendar can show.
+
+    >>> timestamp(1793585624)
+    '2026-11-02T02:13:44Z'
+    """
+    if seconds == 0:
+        return None
+    try:
+        # Without its offset, which is always +00:00 here.
+        return datetime.fromtimestamp(seconds, UTC).isoformat()[:19] + "Z"
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _reason(reason: Reason) -> dict[str, object]:
+    return {
+        "kind": reason.kind.value,
+        "field": reason.field,
+        "value": reason.value,
+        "expected": list(reason.expected),
+        "seen": reason.seen,
+        "of": reason.of,
+        "bits": _number(reason.bits),
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return round(value, _DIGITS) if value is not None and math.isfinite(value) else None

@@ -1,0 +1,238 @@
+"""One log file or archive, open: its bytes from any place on, and what tells it from other files."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import pwd
+import shlex
+import stat
+import sys
+import zlib
+from collections.abc import Callable
+from io import BufferedIOBase
+from pathlib import Path
+from typing import BinaryIO, NoReturn, Self
+
+from anomaly.errors import LogMissing, LogUnreadable
+from anomaly.sources.interface import MAX_LINE, Position
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+CHUNK = 1 << 18
+"""Bytes read at a time: a quarter MiB stays in the cache while it is cut into lines (measured)."""
+
+HEAD = 1 << 12
+"""Bytes at the start of a file that are kept, to see whether the file has been rewritten."""
+
+COMPRESSED = (".gz", ".zst")
+"""Suffixes of compressed archives: logrotate's default and osquery's own."""
+
+_BROKEN = (OSError, EOFError, zlib.error, zstd.ZstdError)
+"""What reading a cut or corrupt archive raises; gzip.BadGzipFile is an OSError."""
+
+
+class LogFile:
+    """A log or one of its archives, open for reading; offsets count uncompressed bytes.
+
+    A plain file is read at an explicit offset, so that a file which grows, shrinks or is renamed while
+    it is read gives no surprises. A compressed one is a stream. What cannot be read ends the file and sets
+    ``failed``; nothing here raises after the file is open.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        self.path = path
+        self.device, self.inode = status.st_dev, status.st_ino
+        self.compressed = path.suffix in COMPRESSED
+        self.offset = 0
+        """Where the next read starts."""
+        self.failed = False
+        self.head = b""
+        """The first bytes, as they were when they were first read."""
+        self._fingerprint = ""
+        self._descriptor = descriptor
+        self._stream: BufferedIOBase | None = None
+        self._identify()
+
+    @property
+    def fingerprint(self) -> str:
+        """The file's identity, see :func:`fingerprint`; "" until its first line is complete."""
+        if not self._fingerprint and not self.compressed:
+            self._identify()
+        return self._fingerprint
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, compressed or not."""
+        return os.fstat(self._descriptor).st_size
+
+    def at(self, offset: int) -> Position:
+        """Name a place in this file."""
+        return Position(self.fingerprint, offset, self.device, self.inode)
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """Return the next bytes; none at the end, which for a log that is written to is only today's end."""
+        chunk = self._read_at(self.offset, size)
+        self.offset += len(chunk)
+        return chunk
+
+    def rewritten(self) -> bool:
+        """Whether what was read is no longer what the file holds: it was cut, or cut and written anew.
+
+        Asked *after* a read: where the answer is no, the bytes just read belong to the same content as
+        those before them. The size alone would miss a file that has grown past the old place again.
+        """
+        if self._stream is not None:
+            return False
+        if self.size < self.offset or self._read_at(0, len(self.head)) != self.head:
+            return not self.failed
+        if len(self.head) < min(HEAD, self.offset):
+            self.head = self._read_at(0, HEAD)
+        return False
+
+    def rewind(self) -> None:
+        """Start again at the first byte, as another file: its content is new."""
+        self.offset = 0
+        self._identify()
+
+    def skip(self, offset: int) -> None:
+        """Go to a place given in uncompressed bytes; the end where the file has fewer."""
+        if self._stream is None:
+            self.offset = offset
+        while self.offset < offset and self.read(min(CHUNK, offset - self.offset)):
+            pass
+
+    def skip_all(self) -> None:
+        """Go to the end; in a plain file to the start of an unfinished last line, which is still to come."""
+        if self._stream is not None:
+            while self.read():
+                pass
+            return
+        start = max(0, self.size - MAX_LINE)
+        self.offset = start + self._read_at(start, MAX_LINE).rfind(b"\n") + 1
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        if self._stream is not None:
+            self._stream.close()
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _identify(self) -> None:
+        place = 0
+
+        def read_on(size: int) -> bytes:
+            nonlocal place
+            chunk = self._read_at(place, size)
+            place += len(chunk)
+            return chunk
+
+        self._restart_stream()
+        self._fingerprint, self.head = _identity(read_on)
+        self._restart_stream()
+        self.failed = False  # a file that is broken this early says so again when it is read
+
+    def _restart_stream(self) -> None:
+        if self.compressed:
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            self._stream = _decompressor(self.path, self._descriptor)
+
+    def _read_at(self, offset: int, size: int) -> bytes:
+        """Read a plain file at ``offset``; of a compressed one, whatever comes next in the stream."""
+        try:
+            if self._stream is None:
+                return os.pread(self._descriptor, size, offset)
+            # read1 and not read: read throws away what it has when it then meets the broken place.
+            return b"" if self.failed else self._stream.read1(size)
+        except _BROKEN:
+            self.failed = True
+            return b""
+
+
+def open_log(path: Path) -> LogFile:
+    """Open a log or an archive.
+
+    Raises
+    ------
+    LogMissing
+        There is no such file.
+    LogUnreadable
+        It may not be read, or is not a regular file: a FIFO would hang the reader, and osquery writes
+        regular files.
+    """
+    try:
+        # O_NONBLOCK: opening a FIFO that nobody writes to would otherwise wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        _explain(path, error)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise LogUnreadable(f"{path} is not a regular file; give the path of osquery's results log.")
+    return LogFile(path, descriptor)
+
+
+def fingerprint(log: Path | BinaryIO) -> str:
+    r"""Return the identity of a log: 16 hexadecimal digits of the SHA-256 of its first line.
+
+    The same whether the log is live, renamed or compressed. Empty while there is no complete line; of a
+    first line longer than ``MAX_LINE`` only that many bytes count.
+
+    >>> from io import BytesIO
+    >>> fingerprint(BytesIO(b"one\ntwo\n")) == fingerprint(BytesIO(b"one\n"))
+    True
+    >>> fingerprint(BytesIO(b"on"))
+    ''
+    """
+    if isinstance(log, Path):
+        with open_log(log) as file:
+            return file.fingerprint
+    return _identity(log.read)[0]
+
+
+def _identity(read: Callable[[int], bytes]) -> tuple[str, bytes]:
+    """Return the fingerprint and the first ``HEAD`` bytes of what ``read`` gives."""
+    data = bytearray(read(HEAD))
+    chunk = bytes(data)
+    while chunk and b"\n" not in chunk and len(data) < MAX_LINE:
+        chunk = read(CHUNK)
+        data += chunk
+    line, newline, _ = data.partition(b"\n")
+    complete = newline or len(line) >= MAX_LINE
+    digest = hashlib.sha256(line[:MAX_LINE]).hexdigest()[:16] if complete else ""
+    return digest, bytes(data[:HEAD])
+
+
+def _decompressor(path: Path, descriptor: int) -> BufferedIOBase:
+    raw = os.fdopen(descriptor, "rb", closefd=False)
+    return gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else zstd.ZstdFile(raw)
+
+
+def _explain(path: Path, error: OSError | ValueError) -> NoReturn:
+    """Raise what opening ``path`` failed with as one of our errors."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise LogMissing(f"{path} does not exist; give the path of osquery's results log with -l.") from error
+    if isinstance(error, PermissionError):
+        folder = shlex.quote(str(path.absolute().parent))
+        raise LogUnreadable(
+            f"{path} may not be read by {_user()}; let a group read it, which osquery keeps so: "
+            f"sudo chgrp -R adm {folder} && sudo chmod 2750 {folder}, "
+            f"then sudo usermod -aG adm {_user()} and log in again (see docs/osquery.md).",
+        ) from error
+    raise LogUnreadable(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container's user often has no name
+        return str(os.geteuid())

@@ -1,0 +1,294 @@
+"""The directory of models, ``DIRECTORY/USER/VERSION.safetensors``: the only room that knows its layout.
+
+Which version is in use stands in ``DIRECTORY/USER/current``. User names come from the log and are not paths:
+a directory's name is derived from the user's, and the name itself stands inside the model.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shlex
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from anomaly.errors import ModelRefused, StateLocked, UnknownUser
+from anomaly.model import MAX_BYTES, UserModel
+from anomaly.trust import distrust
+
+_SUFFIX = ".safetensors"
+_VERSION = re.compile(r"([1-9][0-9]{0,8})\.safetensors")
+_SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+_LONGEST = 120
+
+
+class Stored(NamedTuple):
+    """A model and the version it is stored as."""
+
+    version: int
+    model: UserModel
+
+
+def encode_user(user: str) -> str:
+    """Give the directory name of a user: percent-encoded, and cut with a hash where it would be too long.
+
+    Examples
+    --------
+    >>> encode_user("alice"), encode_user("../../x"), encode_user("")
+    ('alice', '%2E%2E%2F%2E%2E%2Fx', '%')
+    """
+    raw = user.encode("utf-8", "surrogatepass")
+    text = "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in raw) or "%"
+    return text if len(text) <= _LONGEST else f"{text[:40]}~{hashlib.sha256(raw).hexdigest()}"
+
+
+class Store:
+    """Models by user and version.
+
+    Parameters
+    ----------
+    directory
+        Made at the first :meth:`save`, with mode 0700.
+
+    Raises
+    ------
+    ModelRefused
+        By every method, where the directory or a file in it fails the checks of :mod:`anomaly.trust`, is a
+        symbolic link, or does not hold what it should.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def users(self) -> list[str]:
+        """Return the users that have a model, by name."""
+        with self._open() as root:
+            if root is None:
+                return []
+            names = sorted(name for name in os.listdir(root) if not name.startswith("."))
+            found = []
+            for name in names:
+                with self._open_user(root, name) as folder:
+                    if folder is not None and _versions(folder):
+                        found.append(self._name(folder, name))
+        return sorted(found)
+
+    def versions(self, user: str) -> list[int]:
+        """Return the versions of a user's model, ascending."""
+        with self._user(user) as folder:
+            return _versions(folder) if folder is not None else []
+
+    def current(self, user: str) -> int | None:
+        """Return the version in use, None for a user without a model."""
+        with self._user(user) as folder:
+            return self._current(folder, user) if folder is not None else None
+
+    def load(self, user: str, version: int | None = None) -> Stored | None:
+        """Read a model, by default the version in use; None for a user without one."""
+        with self._user(user) as folder:
+            if folder is None:
+                return None
+            chosen = version if version is not None else self._current(folder, user)
+            if chosen is None or chosen not in _versions(folder):
+                return None
+            where = f"{self.directory / encode_user(user) / str(chosen)}{_SUFFIX}"
+            try:
+                model = UserModel.from_bytes(self._read(folder, f"{chosen}{_SUFFIX}", where), f"Model {where}")
+                if model.card.user != user:
+                    raise ModelRefused(f"Model {where} is refused: it is {model.card.user!r}'s.")
+            except ModelRefused as error:
+                raise ModelRefused(
+                    f"{error} Make a new one with: anomaly train --user {shell_word(user)}"
+                ) from error
+            return Stored(chosen, model)
+
+    def save(self, user: str, model: UserModel) -> int:
+        """Write a model as the next version, put it in use, and return the version."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._open() as root:
+            name = encode_user(user)
+            with suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=root)
+            with self._locked(root), self._open_user(root, name) as folder:
+                if folder is None:
+                    raise ModelRefused(f"{self.directory / name} is no directory; move it away.")
+                version = max(_versions(folder), default=0) + 1
+                _write(folder, f"{version}{_SUFFIX}", model.to_bytes())
+                _write(folder, "current", f"{version}\n".encode())
+        return version
+
+    def use(self, user: str, version: int) -> None:
+        """Put a version in use."""
+        with self._open() as root, self._locked(root), self._existing(root, user) as folder:
+            if version not in _versions(folder):
+                have = ", ".join(map(str, _versions(folder)))
+                raise UnknownUser(f"{user!r} has no version {version}. There is: {have}.")
+            _write(folder, "current", f"{version}\n".encode())
+
+    def rollback(self, user: str) -> int:
+        """Put the version before the one in use back in use, and return it."""
+        current = self.current(user)
+        earlier = [version for version in self.versions(user) if current is None or version < current]
+        if not earlier:
+            raise UnknownUser(f"{user!r} has no version before {current} to go back to. See: anomaly models list")
+        self.use(user, earlier[-1])
+        return earlier[-1]
+
+    def prune(self, user: str, keep: int) -> list[int]:
+        """Delete all versions but the ``keep`` newest and the one in use; return what was deleted."""
+        with self._open() as root, self._locked(root), self._existing(root, user) as folder:
+            current = self._current(folder, user)
+            old = [version for version in _versions(folder)[: -keep or None] if version != current]
+            for version in old:
+                os.unlink(f"{version}{_SUFFIX}", dir_fd=folder)
+        return old
+
+    @contextmanager
+    def _open(self) -> Iterator[int | None]:
+        with _directory(str(self.directory), None) as root:
+            if root is not None:
+                self._check(os.fstat(root), self.directory)
+            yield root
+
+    @contextmanager
+    def _open_user(self, root: int | None, name: str) -> Iterator[int | None]:
+        if root is None:
+            yield None
+            return
+        with _directory(name, root) as folder:
+            if folder is not None:
+                self._check(os.fstat(folder), self.directory / name)
+            yield folder
+
+    @contextmanager
+    def _user(self, user: str) -> Iterator[int | None]:
+        with self._open() as root, self._open_user(root, encode_user(user)) as folder:
+            yield folder
+
+    @contextmanager
+    def _existing(self, root: int | None, user: str) -> Iterator[int]:
+        with self._open_user(root, encode_user(user)) as folder:
+            if folder is None:
+                raise UnknownUser(f"There is no model of {user!r}. See: anomaly models list")
+            yield folder
+
+    @contextmanager
+    def _locked(self, root: int | None) -> Iterator[None]:
+        if root is None:
+            yield
+            return
+        lock = os.open(".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=root)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise StateLocked(
+                f"Another process is writing models to {self.directory}. Try again when it has ended."
+            ) from None
+        finally:
+            os.close(lock)
+
+    def _current(self, folder: int, user: str) -> int | None:
+        versions = _versions(folder)
+        where = f"{self.directory / encode_user(user)}/current"
+        try:
+            text = self._read(folder, "current", where).decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            return versions[-1] if versions else None
+        if not text.isdecimal() or int(text) not in versions:
+            raise ModelRefused(
+                f"{where} names no version that is there. Choose one with: anomaly models rollback"
+                f" --user {shell_word(user)} --to VERSION"
+            )
+        return int(text)
+
+    def _name(self, folder: int, encoded: str) -> str:
+        if "~" not in encoded:
+            return unquote_to_bytes(encoded).decode("utf-8", "surrogatepass") if encoded != "%" else ""
+        newest = f"{_versions(folder)[-1]}{_SUFFIX}"
+        where = f"{self.directory / encoded / newest}"
+        return UserModel.from_bytes(self._read(folder, newest, where), f"Model {where}").card.user
+
+    def _read(self, folder: int, name: str, where: str) -> bytes:
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ModelRefused(f"{where} cannot be opened: {error.strerror}.") from error
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelRefused(f"{where} is no regular file.")
+            self._check(status, Path(where))
+            if status.st_size > MAX_BYTES:
+                raise ModelRefused(f"{where} is larger than a model can be ({status.st_size:,} bytes).")
+            return file.read(MAX_BYTES)
+
+    @staticmethod
+    def _check(status: os.stat_result, where: Path) -> None:
+        if reason := distrust(status):
+            word = shell_word(str(where))
+            raise ModelRefused(
+                f"{where} is not to be trusted: {reason}. If what is in it is yours, run:"
+                f" chown $(id -un) {word} && chmod go-w {word}"
+            )
+
+
+def shell_word(text: str) -> str:
+    r"""Quote a name so that a person can paste it into a shell, and a terminal can show it.
+
+    >>> shell_word("alice"), shell_word("a b"), shell_word("a\x1b")
+    ('alice', "'a b'", "$'a\\x1b'")
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = text.encode("unicode_escape", "backslashreplace").decode().replace("'", "\\'")
+    return f"$'{escaped}'"
+
+
+@contextmanager
+def _directory(name: str, root: int | None) -> Iterator[int | None]:
+    # The store itself may be a link (systemd makes StateDirectory one); nothing within it may.
+    follow = 0 if root is None else os.O_NOFOLLOW
+    try:
+        folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=root)
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError as error:
+        raise ModelRefused(f"{name} is no directory of ours: {error.strerror}.") from error
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _versions(folder: int) -> list[int]:
+    return sorted(int(match[1]) for name in os.listdir(folder) if (match := _VERSION.fullmatch(name)))
+
+
+def _write(folder: int, name: str, data: bytes) -> None:
+    """Replace a file in one step, so that a reader sees the old one or the new one, whole."""
+    temporary = f".{name}.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=folder)  # left by a process of the same number that was killed
+    descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
+    os.fsync(folder)

@@ -1,0 +1,309 @@
+"""An action as tokens: the one tokenizer that training and prediction share.
+
+An action becomes its kind (query and verb) and one token per column, by the column's *name*. A value that
+training saw twice or more is a token of its own; rarer and unseen ones fall back to the most specific general
+form that training knows (:mod:`anomaly.values`), and at last to "unknown in this column". Since values seen
+once take the same way in training, the fallbacks have counts: how often a column brings something new is
+learned from the data itself (Good 1953), column by column.
+
+Each token also has a bucket, a hash into a bag of fixed size (Weinberger et al. 2009) for the window model.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomaly.corpus import Corpus, Rows, informative
+from anomaly.osquery import Action
+from anomaly.values import levels
+from anomaly.vocabulary import NOVEL, Head, Token, exact_tokens, general_tokens, is_silent
+
+BUCKETS = 256
+"""Size of the bag. 1,024 did worse than 256 on real logs: too few actions for so many dimensions."""
+
+_CACHE = 4096
+"""Unseen values remembered per column, so that a repeated one is resolved once."""
+
+
+class Tokens(NamedTuple):
+    """One action, as the detectors see it: the kind first, then one entry per column that says something."""
+
+    ids: tuple[int, ...]
+    buckets: tuple[int, ...]
+
+
+class Encoded(NamedTuple):
+    """Many actions as arrays of shape (actions, 1 + columns); ids padded with 0, buckets with -1."""
+
+    ids: NDArray[np.int32]
+    buckets: NDArray[np.int16]
+
+    def tokens(self, action: int) -> Tokens:
+        """Return one action as :class:`Tokens`."""
+        ids, buckets = self.ids[action], self.buckets[action]
+        return Tokens(tuple(ids[ids > 0].tolist()), tuple(buckets[buckets >= 0].tolist()))
+
+
+class Tokenizer:
+    """Fitted once per user, and saved with the model.
+
+    Parameters
+    ----------
+    heads
+        Columns with their vocabularies; ``heads[0]`` holds the kinds. Token ids start at 1: 0 is padding.
+    silent
+        (query, column) pairs whose values name nothing, such as process numbers.
+    rare
+        How often training saw a value that is no token of its own, by the value's hash.
+    salt
+        Start of every hash. It comes from the training data, so that nobody who has not seen the data can
+        choose a name that shares a bucket with a harmless one.
+    """
+
+    def __init__(self, heads: list[Head], silent: set[tuple[str, str]], rare: dict[int, int], salt: int) -> None:
+        self.heads = heads
+        self.silent = silent
+        self.rare = rare
+        self.salt = salt
+        self.size = heads[-1].stop
+        self._kinds: dict[tuple[str, str], tuple[int, int]] = {}
+        self._columns: dict[str, dict[str, _Column]] = {}
+        for token, entry in enumerate(heads[0].tokens[1:], heads[0].start + 1):
+            query, _, verb = entry.text.rpartition(" ")
+            self._kinds[query, verb] = (token, self._bucket("", "", entry.text))
+        for head in heads[1:]:
+            self._columns.setdefault(head.query, {})[head.column] = _Column(head)
+
+    @classmethod
+    def fit(cls, corpus: Corpus, rows: Rows, keep: NDArray[np.bool_] | None = None, salt: int = 0) -> Tokenizer:
+        """Build the vocabulary from the actions of ``rows`` for which ``keep`` holds (all by default)."""
+        keep = np.ones(len(rows.kind), dtype=bool) if keep is None else keep
+        kinds = Counter(
+            {
+                f"{query} {verb}": int(count)
+                for (query, verb), count in zip(
+                    corpus.kinds, np.bincount(rows.kind[keep], minlength=len(corpus.kinds)), strict=True
+                )
+                if count
+            }
+        )
+        columns = [column for column in _statistics(corpus, rows, keep) if column.counts]
+        silent = {column.name for column in columns if is_silent(column.name[1], column.counts, column.novelty)}
+        spoken = [column for column in columns if column.name not in silent]
+        exact = exact_tokens([column.counts for column in spoken])
+        rare = [_without(column.counts, tokens) for column, tokens in zip(spoken, exact, strict=True)]
+        ways = [once | Counter(dict.fromkeys(tokens, 1)) for once, tokens in zip(rare, exact, strict=True)]
+        general, left = general_tokens([column.name[1] for column in spoken], ways)
+        heads = [_kind_head(kinds)]
+        for column, values, forms, nameless in zip(spoken, exact, general, left, strict=True):
+            tokens = [Token("", exact=False, count=nameless)]
+            tokens += [Token(value, exact=True, count=column.counts[value]) for value in values]
+            tokens += [Token(form, exact=False, count=n) for form, n in sorted(forms.items())]
+            total = sum(column.counts.values())
+            heads.append(Head(*column.name, heads[-1].stop, tuple(tokens), total, column.novelty, column.unseen))
+        hashes = {
+            _hash(salt, *column.name, value): n
+            for column, once in zip(spoken, rare, strict=True)
+            for value, n in once.items()
+        }
+        return cls(heads, silent, hashes, salt)
+
+    def encode(self, action: Action) -> Tokens:
+        """Tokenise one action. Any query and any column work, also ones never seen."""
+        kind, bucket = self._kinds.get((action.query, action.verb)) or self._unseen_kind(action)
+        ids, buckets = [kind], [bucket]
+        columns = self._columns.get(action.query)
+        for column, value in informative(action.columns):
+            known = columns.get(column) if columns else None
+            if known is None:
+                if (action.query, column) not in self.silent:
+                    buckets.append(self._bucket(action.query, column, value))
+                continue
+            token, bucket = known.table.get(value) or self._resolve(known, value)
+            ids.append(token)
+            buckets.append(bucket)
+        return Tokens(tuple(ids), tuple(buckets))
+
+    def encode_all(self, corpus: Corpus, rows: Rows) -> Encoded:
+        """Tokenise a whole corpus: the same as :meth:`encode` of each action, each distinct value once."""
+        tables, offset = [], [0]
+        for (query, column), values in zip(corpus.fields, corpus.values, strict=True):
+            known = self._columns.get(query, {}).get(column)
+            silent = (query, column) in self.silent
+            for value in values:
+                if known is not None:
+                    tables.append(known.table.get(value) or self._resolve(known, value))
+                else:
+                    tables.append((0, -1 if silent else self._bucket(query, column, value)))
+            offset.append(len(tables))
+        pairs = np.array(tables, dtype=np.int32).reshape(-1, 2)[np.array(offset)[rows.field] + rows.value]
+        kinds = [self._kinds.get(kind) or self._unseen_kind(Action(0, "", "", *kind, {})) for kind in corpus.kinds]
+        first = np.searchsorted(rows.action, np.arange(len(rows.kind)))
+        place = np.arange(len(rows.action)) - first[rows.action] + 1
+        width = int(place.max(initial=0)) + 1
+        ids = np.zeros((len(rows.kind), width), dtype=np.int32)
+        buckets = np.full((len(rows.kind), width), -1, dtype=np.int16)
+        ids[:, 0], buckets[:, 0] = np.array(kinds, dtype=np.int32).reshape(-1, 2)[rows.kind].T
+        ids[rows.action, place], buckets[rows.action, place] = pairs.T
+        return Encoded(ids, buckets)
+
+    def seen(self, query: str, column: str, value: str) -> int:
+        """Return how often training saw a value in a column (by hash for rare ones: off once in 10^5)."""
+        known = self._columns.get(query, {}).get(column)
+        token = known.table.get(value) if known else None
+        entry = known.head.tokens[token[0] - known.head.start] if known and token else None
+        if entry is not None and entry.exact and entry.text == value:
+            return entry.count
+        return self.rare.get(_hash(self.salt, query, column, value), 0)
+
+    def columns(self, action: Action) -> list[tuple[str, str, Head | None]]:
+        """Return what :meth:`encode` looks at, in its order: column, value, and the column's vocabulary.
+
+        The vocabulary is None for a column that training never saw; silent columns are left out.
+        """
+        known = self._columns.get(action.query, {})
+        return [
+            (column, value, known[column].head if column in known else None)
+            for column, value in informative(action.columns)
+            if column in known or (action.query, column) not in self.silent
+        ]
+
+    def text(self, token: int) -> str:
+        """Return what a token stands for, for people."""
+        return self._texts[token]
+
+    def bucket_text(self, bucket: int) -> str:
+        """Return the most frequent value among those that share a bucket; empty for an unused one."""
+        return self._bucket_texts.get(bucket, "")
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return ["", *(token.text or "(unknown)" for head in self.heads for token in head.tokens)]
+
+    @cached_property
+    def _bucket_texts(self) -> dict[int, str]:
+        ranked = sorted(
+            (token.count, head.query, head.column, token.text)
+            for head in self.heads
+            for token in head.tokens
+            if token.exact
+        )
+        # The kind's bucket is hashed without names, as in __init__. The last one wins: the most frequent.
+        return {self._bucket(query, column if query else "", text): text for _, query, column, text in ranked}
+
+    def fallbacks(self) -> NDArray[np.int32]:
+        """Return, for each token, the one its value would have if training had hardly seen it: shape (size,)."""
+        found = np.arange(self.size, dtype=np.int32)
+        for columns in self._columns.values():
+            for known in columns.values():
+                for value, token in known.exact.items():
+                    found[token] = known.fall_back(value)
+        return found
+
+    def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return what to save: JSON-able values, and arrays."""
+        state = {"salt": self.salt, "silent": sorted(self.silent), "heads": msgspec.to_builtins(self.heads)}
+        hashes = np.array(sorted(self.rare), dtype=np.uint32)
+        counts = np.array([self.rare[key] for key in hashes.tolist()], dtype=np.uint32)
+        return state, {"rare_hash": hashes, "rare_count": counts}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Tokenizer:
+        """Rebuild what :meth:`to_state` gave; raises ValueError (or msgspec's) where it does not fit."""
+        heads = msgspec.convert(state["heads"], list[Head])
+        if not heads or any(a.stop != b.start for a, b in pairwise(heads)):
+            raise ValueError("the vocabulary has gaps")
+        rare = dict(zip(arrays["rare_hash"].tolist(), arrays["rare_count"].tolist(), strict=True))
+        silent = {(str(query), str(column)) for query, column in state["silent"]}
+        return cls(heads, silent, rare, int(state["salt"]))
+
+    def _unseen_kind(self, action: Action) -> tuple[int, int]:
+        return self.heads[0].start, self._bucket("", "", f"{action.query} {action.verb}")
+
+    def _resolve(self, known: _Column, value: str) -> tuple[int, int]:
+        token = known.exact.get(value) or known.fall_back(value)
+        text = value
+        if known.head.novelty >= NOVEL and value not in known.exact:
+            text = known.head.tokens[token - known.head.start].text
+        resolved = token, self._bucket(known.head.query, known.head.column, text)
+        if len(known.table) < known.limit:
+            known.table[value] = resolved
+        return resolved
+
+    def _bucket(self, query: str, column: str, text: str) -> int:
+        # CRC-32 is linear in its bits; the multiplication (Knuth 6.4) spreads them before they are cut.
+        return (_hash(self.salt, query, column, text) * 2654435761 >> 20) % BUCKETS
+
+
+class _Column:
+    """A head with its dictionaries; ``table`` remembers what was resolved."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.exact = {t.text: i for i, t in enumerate(head.tokens, head.start) if t.exact}
+        self.general = {t.text: i for i, t in enumerate(head.tokens, head.start) if not t.exact and i > head.start}
+        self.table: dict[str, tuple[int, int]] = {}
+        self.limit = len(head.tokens) + _CACHE
+
+    def fall_back(self, value: str) -> int:
+        """Return the most specific general form that is known, at last the unknown token."""
+        forms = levels(self.head.column, value)
+        return next((self.general[form] for form in forms if form in self.general), self.head.start)
+
+
+def _hash(salt: int, query: str, column: str, text: str) -> int:
+    return zlib.crc32(f"{query}\0{column}\0{text}".encode("utf-8", "surrogatepass"), salt)
+
+
+def _kind_head(kinds: Counter[str]) -> Head:
+    ranked = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    tokens = [Token(text, exact=True, count=n) for text, n in ranked]
+    once = sum(1 for n in kinds.values() if n == 1)
+    total = sum(kinds.values())
+    unseen = (once + 0.5) / (total + 1)  # kinds are few: that some turn up once is all there is to go by
+    return Head("", "action", 1, (Token("", exact=False, count=once), *tokens), total, 0.0, unseen)
+
+
+class _Statistics(NamedTuple):
+    """What training saw in one column; see :class:`anomaly.vocabulary.Head`."""
+
+    name: tuple[str, str]
+    counts: Counter[str]
+    novelty: float
+    unseen: float
+
+
+def _statistics(corpus: Corpus, rows: Rows, keep: NDArray[np.bool_]) -> list[_Statistics]:
+    """Count the values of each column, and what its later half brings that its earlier half did not know."""
+    kept = keep[rows.action]
+    field, value = rows.field[kept], rows.value[kept]
+    found = []
+    for number, (name, values) in enumerate(zip(corpus.fields, corpus.values, strict=True)):
+        seen = value[field == number]
+        half = len(seen) // 2
+        later = len(seen) - half
+        counts = np.bincount(seen, minlength=len(values))
+        earlier = np.bincount(seen[:half], minlength=len(values))
+        first = np.unique(seen, return_index=True)[1]
+        found.append(
+            _Statistics(
+                name,
+                Counter({text: int(n) for text, n in zip(values, counts, strict=True) if n}),
+                float((first >= half).sum() / max(later, 1)),
+                float(((earlier[seen[half:]] < 2).sum() + 0.5) / (later + 1)),
+            )
+        )
+    return found
+
+
+def _without(counts: Counter[str], tokens: list[str]) -> Counter[str]:
+    known = set(tokens)
+    return Counter({value: n for value, n in counts.items() if value not in known})

@@ -1,0 +1,42 @@
+"""Which files and directories may be believed: the rule of ssh for its keys.
+
+A model or a checkpoint that somebody else can write is that person's opinion of who is suspicious. So both must
+belong to root or to the user who runs this, and nobody else may be able to write them.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+
+
+def distrust(status: os.stat_result) -> str | None:
+    """Say why a file or directory must not be trusted; None where it may be.
+
+    A group that holds nobody but the owner is no danger: Debian, Ubuntu and Fedora give every user such a group
+    and let it write by default.
+    """
+    if status.st_uid not in (0, os.geteuid()):
+        return f"it belongs to {_user_name(status.st_uid)}, not to root or to you"
+    if status.st_mode & stat.S_IWOTH:
+        return "everybody may write it"
+    if status.st_mode & stat.S_IWGRP and not _private_group(status.st_gid, status.st_uid):
+        return "its group may write it"
+    return None
+
+
+def _private_group(gid: int, uid: int) -> bool:
+    try:
+        owner, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return owner.pw_gid == gid and group.gr_name == owner.pw_name and set(group.gr_mem) <= {owner.pw_name}
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

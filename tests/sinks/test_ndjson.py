@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import io
+import json
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from anomaly.records import ReasonKind, Score, Severity
+from anomaly.sinks.ndjson import SCHEMA, NdjsonSink, line, record, timestamp
+
+_SCHEMA: dict[str, Any] = json.loads(files("anomaly.sinks").joinpath("score.schema.json").read_bytes())
+_VALID = Draft202012Validator(_SCHEMA)
+
+
+def test_record(scan: Score) -> None:
+    """A score becomes exactly the object that the architecture promises."""
+    assert record(scan) == {
+        "schema": 1,
+        "id": "9f2c:18230",
+        "time": "2026-11-02T02:13:44Z",
+        "user": "alice",
+        "host": "ws1",
+        "query": "shell_history",
+        "action": "added",
+        "score": 37.24,
+        "risk": 12.5,
+        "severity": "warning",
+        "surprise": 21.4,
+        "baseline": False,
+        "model": {"algorithm": "LSTM", "version": 7, "state": "ready"},
+        "reasons": [
+            {"kind": "new_value", "field": "command", "value": "nmap", "expected": ["ls", "git"]}
+            | {"seen": 0, "of": 12034, "bits": 13.1},
+            {"kind": "unusual_hour", "field": "time", "value": "02:00 UTC", "expected": ["09:00 UTC"]}
+            | {"seen": 0, "of": 12034, "bits": 11.04},
+        ],
+        "columns": {"username": "alice", "uid": "1000", "command": "nmap -sS 10.0.0.0/24"},
+    }
+
+
+def test_without_model_or_time(stranger: Score) -> None:
+    """A user without a model has null figures and the state ``none``; an unknown time is null."""
+    written = json.loads(line(stranger))
+    assert [written[key] for key in ("time", "score", "risk", "surprise", "severity")] == [None] * 4 + ["none"]
+    assert written["model"] == {"algorithm": None, "version": None, "state": "none"}
+
+
+def test_numbers_have_four_decimals(scan: Score) -> None:
+    """Figures are rounded to four decimals, and what JSON has no number for is null."""
+    odd = msgspec.structs.replace(scan, score=12.345678, risk=float("nan"), surprise=float("inf"))
+    written = json.loads(line(odd))
+    assert (written["score"], written["risk"], written["surprise"]) == (12.3457, None, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, None),
+        (1, "1970-01-01T00:00:01Z"),
+        (-1, "1969-12-31T23:59:59Z"),
+        (253402300799, "9999-12-31T23:59:59Z"),
+        (253402300800, None),
+        (10**30, None),
+        (-(10**30), None),
+    ],
+)
+def test_time(seconds: int, text: str | None) -> None:
+    """Times are ISO 8601 in UTC; what the calendar does not reach is null instead of an error."""
+    assert timestamp(seconds) == text
+
+
+@pytest.mark.parametrize("text", ["naïve 日本 🚲", "\x1b[2J\n\r\u2028", "\udc80\ud800", "\x7f\x9b", "\\x0A\x00"])
+def test_is_ascii_and_true(scan: Score, text: str) -> None:
+    """A line is ASCII without a control character, and reads back as the very text of the log."""
+    action = msgspec.structs.replace(scan.action, user=text, columns={text: text})
+    written = line(msgspec.structs.replace(scan, action=action))
+    assert written.endswith(b"\n")
+    assert written[:-1].isascii()
+    assert written[:-1].decode().isprintable()
+    assert (json.loads(written)["user"], json.loads(written)["columns"]) == (text, {text: text})
+
+
+@pytest.mark.parametrize("kind", [io.BytesIO, io.StringIO])
+def test_one_flush_a_batch(kind: type[io.BytesIO | io.StringIO], scan: Score, stranger: Score) -> None:
+    """Text and byte streams get the same lines, in order, with one flush a call; the stream stays open."""
+    flushes: list[None] = []
+    counting = type("Counting", (kind,), {"flush": lambda _: flushes.append(None)})
+    stream = counting()
+    sink = NdjsonSink(stream)
+    sink.write([scan, stranger])
+    sink.write([scan])
+    sink.close()
+    content = stream.getvalue()
+    text = content.decode() if isinstance(content, bytes) else content
+    assert text == (line(scan) + line(stranger) + line(scan)).decode()
+    assert len(flushes) == 2
+
+
+def test_schema_is_sound() -> None:
+    """The schema is one, is strict, and knows every kind of reason and severity that the program has."""
+    Draft202012Validator.check_schema(_SCHEMA)
+    assert _SCHEMA["properties"]["schema"] == {"description": "Number of this format.", "const": SCHEMA}
+    assert set(_SCHEMA["required"]) == set(_SCHEMA["properties"])
+    assert _SCHEMA["$defs"]["reason"]["properties"]["kind"]["enum"] == list(ReasonKind)
+    assert _SCHEMA["properties"]["severity"]["enum"] == list(Severity)
+
+
+@pytest.mark.parametrize("name", ["scan", "baseline", "stranger"])
+def test_schema_takes_what_we_write(name: str, request: pytest.FixtureRequest) -> None:
+    """Every kind of score that the program writes is valid."""
+    _VALID.validate(json.loads(line(request.getfixturevalue(name))))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"score": 101}, {"time": "2026-11-02"}, {"more": 1}, {"columns": {"uid": 0}}, {"severity": "high"}],
+)
+def test_schema_refuses_what_we_do_not(scan: Score, change: dict[str, object]) -> None:
+    """A field that is unknown, out of range or of another type is invalid."""
+    assert not _VALID.is_valid(json.loads(line(scan)) | change)
+
+
+@given(st.from_type(Score))
+def test_every_line(score: Score) -> None:
+    """Whatever the score, its line is one line of ASCII that parses back to the record and is valid."""
+    written = line(score)
+    assert written.isascii()
+    assert written.count(b"\n") == 1
+    parsed = json.loads(written)
+    assert parsed == record(score)
+    _VALID.validate(parsed)
