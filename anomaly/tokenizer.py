@@ -24,10 +24,17 @@ from numpy.typing import NDArray
 from anomaly.corpus import Corpus, Rows, informative
 from anomaly.osquery import Action
 from anomaly.values import levels
-from anomaly.vocabulary import NOVEL, Head, Token, exact_tokens, general_tokens, is_silent
+from anomaly.vocabulary import Head, Token, exact_tokens, general_tokens, is_silent
 
-BUCKETS = 256
-"""Size of the bag. 1,024 did worse than 256 on real logs: too few actions for so many dimensions."""
+BUCKETS = 1024
+"""Size of the bag."""
+
+NEW_BUCKETS = 16
+"""Buckets that the values never seen share, for each form they fall back to.
+
+A window full of new values then looks like any other such window. Without the bound, what drifts in a user's own
+behaviour moves the window as far as a stranger does; in a bag of 256 buckets collisions bound it by accident.
+"""
 
 _CACHE = 4096
 """Unseen values remembered per column, so that a repeated one is resolved once."""
@@ -199,15 +206,6 @@ class Tokenizer:
         # The kind's bucket is hashed without names, as in __init__. The last one wins: the most frequent.
         return {self._bucket(query, column if query else "", text): text for _, query, column, text in ranked}
 
-    def fallbacks(self) -> NDArray[np.int32]:
-        """Return, for each token, the one its value would have if training had hardly seen it: shape (size,)."""
-        found = np.arange(self.size, dtype=np.int32)
-        for columns in self._columns.values():
-            for known in columns.values():
-                for value, token in known.exact.items():
-                    found[token] = known.fall_back(value)
-        return found
-
     def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what to save: JSON-able values, and arrays."""
         state = {"salt": self.salt, "silent": sorted(self.silent), "heads": msgspec.to_builtins(self.heads)}
@@ -231,8 +229,9 @@ class Tokenizer:
     def _resolve(self, known: _Column, value: str) -> tuple[int, int]:
         token = known.exact.get(value) or known.fall_back(value)
         text = value
-        if known.head.novelty >= NOVEL and value not in known.exact:
-            text = known.head.tokens[token - known.head.start].text
+        if value not in known.exact:
+            form = known.head.tokens[token - known.head.start].text
+            text = f"{form}#{_hash(self.salt, '', '', value) % NEW_BUCKETS}"
         resolved = token, self._bucket(known.head.query, known.head.column, text)
         if len(known.table) < known.limit:
             known.table[value] = resolved

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from anomaly import __version__
 from anomaly.calibration import Calibration
 from anomaly.calibration_fit import fit_tail
 from anomaly.corpus import Corpus, Rows
-from anomaly.detectors.interface import WINDOW, Algorithm, Detector, Learner
+from anomaly.detectors.interface import WINDOW, Algorithm, Detector, Learner, OutOfFold
 from anomaly.errors import TooLittleData
 from anomaly.harvest import NAMELESS, Harvest, Report
 from anomaly.identity import Identities
@@ -33,14 +33,6 @@ _LIBRARIES = {
     Algorithm.LSTM: ("tensorflow", "keras", "numpy", "scipy"),
     Algorithm.OCSVM: ("scikit-learn", "numpy", "scipy"),
 }
-
-
-class OutOfFold(NamedTuple):
-    """Evidence of actions by detectors that had not learned from them."""
-
-    action: NDArray[np.float64]
-    window: NDArray[np.float64]
-    """Of windows that lie wholly within one part, so fewer than actions."""
 
 
 def learner(algorithm: Algorithm, seed: int) -> Learner:
@@ -119,6 +111,7 @@ def train(
     encoded = _judged(tokenizer.encode_all(corpus, rows), judged)
     everything = range(len(judged))
     detector = teacher.fit(tokenizer, encoded, [everything], everything[-WINDOW:])
+    detector, evidence = teacher.finish(detector, encoded, evidence)
     report(1.0, "done")
     calibration = Calibration(
         fit_tail(evidence.action), fit_tail(evidence.window, independent=1.0 / WINDOW, least_shape=_WINDOW_SHAPE)
@@ -140,10 +133,9 @@ def out_of_fold(
     The last part goes first: what stops early stops on the most recent actions.
     """
     judged = np.flatnonzero(~rows.baseline)
-    bounds = np.linspace(0, len(judged), folds + 1).astype(int)
+    parts = [range(start, stop) for start, stop in pairwise(np.linspace(0, len(judged), folds + 1).astype(int))]
     actions, windows = [], []
-    for done, fold in enumerate(reversed(range(folds))):
-        part = range(bounds[fold], bounds[fold + 1])
+    for done, part in enumerate(reversed(parts)):
         keep = np.ones(len(rows.kind), dtype=bool)
         keep[judged[part.start : part.stop]] = False
         tokenizer = Tokenizer.fit(corpus, rows, keep, salt)
@@ -154,7 +146,7 @@ def out_of_fold(
         scored = np.array(_score(detector, encoded, part))
         actions.append(scored[:, 0])
         windows.append(scored[WINDOW - 1 :, 1])
-    return OutOfFold(np.concatenate(actions[::-1]), np.concatenate(windows[::-1]))
+    return OutOfFold(np.concatenate(actions[::-1]), np.concatenate(windows[::-1]), tuple(parts))
 
 
 def _within(report: Callable[[float], None], done: int, parts: int) -> Callable[[float], None]:

@@ -16,7 +16,7 @@ MAX_GENERAL = 448
 """General forms kept as tokens, over all columns of a user."""
 
 NOVEL = 0.5
-"""From this share of new values on, an exact value says no more than that it is new."""
+"""From this share of new values on, numbers are taken for mere counters."""
 
 _SAMPLE = 200
 _FEW = 16

@@ -72,6 +72,15 @@ class Detector(ABC):
         """Return everything that was learned, as arrays to save."""
 
 
+class OutOfFold(NamedTuple):
+    """Evidence of actions by detectors that had not learned from them, in the order of the actions."""
+
+    action: NDArray[np.float64]
+    window: NDArray[np.float64]
+    """Of windows that lie wholly within one fold, so fewer than actions."""
+    folds: tuple[range, ...]
+
+
 class Learner(ABC):
     """Makes detectors from a user's actions. Used for one user after another."""
 
@@ -110,6 +119,15 @@ class Learner(ABC):
         report
             Told how far it has come, in 0..1.
         """
+
+    def finish(
+        self,
+        detector: Any,  # noqa: ANN401 - each learner has its own detectors
+        encoded: Encoded,  # noqa: ARG002 - for those who need it
+        evidence: OutOfFold,
+    ) -> tuple[Detector, OutOfFold]:
+        """Let the detector of all actions learn from out-of-fold evidence, and give the evidence it would give."""
+        return detector, evidence
 
 
 def floats(values: NDArray[Any]) -> list[float]:

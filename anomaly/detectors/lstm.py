@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from anomaly.calibration import Tail
 from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Detector, Evidence, State, floats
 from anomaly.tokenizer import Tokens
 
@@ -26,7 +27,7 @@ Floats = NDArray[np.float32]
 
 
 class LstmState(State):
-    """The cell, and the surprise of the last actions in bits."""
+    """The cell, and how rare the last actions' surprises were among their kinds."""
 
     def __init__(self, hidden: Floats, cell: Floats, recent: Iterable[float]) -> None:
         self.hidden = hidden
@@ -59,6 +60,9 @@ class Lstm(Detector):
         First token of each column's softmax, ascending, and one past the last: shape (columns + 1,).
     frequency
         How frequent each token is within its column, shape (tokens,).
+    rarity
+        How surprising actions of each kind usually are: :class:`Tail` arrays, one for the kinds too rare to have
+        their own and one for each kind, shape (kinds, 2, knots + 1).
     hidden, cell, recent
         The state at the end of training.
     """
@@ -74,6 +78,7 @@ class Lstm(Detector):
         output_bias: Floats,
         starts: NDArray[np.int32],
         frequency: NDArray[np.float64],
+        rarity: NDArray[np.float64],
         hidden: Floats,
         cell: Floats,
         recent: NDArray[np.float64],
@@ -97,6 +102,10 @@ class Lstm(Detector):
         self.kernel, self.recurrent, self.bias = kernel, recurrent, bias
         self.output, self.output_bias, self.starts = output, output_bias, starts
         self.frequency = frequency
+        self.rarity = rarity
+        self._rarity = [Tail.from_array(array) for array in rarity]
+        if len(rarity) != starts[1] - starts[0]:
+            raise ValueError("the kinds and their rarities do not pair up")
         self.hidden, self.cell, self.recent = hidden, cell, recent
         self._units = units
         head = np.searchsorted(starts, np.arange(size), side="right") - 1
@@ -117,13 +126,16 @@ class Lstm(Detector):
     def score(self, state: LstmState, tokens: Tokens) -> Evidence:
         """Give the action's surprise in bits, and move on.
 
-        The window's figure is the mean surprise of the user's last actions, this one included.
+        The window's figure is the mean of ``-10 log10 p`` over the user's last actions, this one included,
+        where p is how often an action *of its kind* surprises this much (Fisher 1925: independent tests are
+        combined by the logarithms of their p). Kinds differ in how predictable they are; the plain mean of
+        bits would follow the mixture of kinds, and a quiet hour look like an intruder.
         """
         state.before = state.hidden
         shares = tuple([self._probability(state.hidden, token) for token in tokens.ids])
         bits = -sum(map(log2, shares))
         self.advance(state, tokens)
-        state.recent.append(bits)
+        state.recent.append(self._rarity[tokens.ids[0] - 1].score(bits))
         return Evidence(bits, bits, sum(state.recent) / len(state.recent), shares)
 
     def advance(self, state: LstmState, tokens: Tokens) -> None:
@@ -177,6 +189,7 @@ _ARRAYS = (
     "output_bias",
     "starts",
     "frequency",
+    "rarity",
     "hidden",
     "cell",
     "recent",

@@ -19,7 +19,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from anomaly.detectors.interface import WINDOW, Learner
+from anomaly.calibration import Tail
+from anomaly.calibration_fit import fit_tail
+from anomaly.detectors.interface import WINDOW, Detector, Learner, OutOfFold
 from anomaly.detectors.lstm import MIX, Lstm
 from anomaly.tokenizer import Encoded, Tokenizer
 
@@ -27,12 +29,12 @@ UNITS = 64
 EMBEDDING = 32
 STEPS = 32
 STREAMS = 16
-RATE = 2e-3
+RATE = 5e-3
 DROPOUT = 0.2
-HIDDEN = 0.05
-"""Share of the values that pass for new in one epoch."""
-MAX_EPOCHS = 30
-PATIENCE = 3
+MAX_EPOCHS = 15
+PATIENCE = 5
+_FEWEST_OF_KIND = 100
+_UNFITTED = Tail(np.zeros(1), np.ones(1), scale=1.0, shape=0.0).to_array()
 _NEVER = 1e-12  # a column's tokens that stand for nothing in it are never asked for
 _SIZES = 256  # vocabularies are padded to a multiple of this, so that they share a graph
 _WIDTHS = 8  # and actions to a multiple of this many tokens
@@ -88,6 +90,25 @@ class LstmLearner(Learner):
         self.epochs = self.epochs or best
         return trainer.export(tokenizer, encoded, window)
 
+    def finish(self, detector: Lstm, encoded: Encoded, evidence: OutOfFold) -> tuple[Detector, OutOfFold]:
+        """Give the network the rarities of each kind's surprises, and the windows that follow from them."""
+        kinds = encoded.ids[:, 0] - 1
+        usual = fit_tail(evidence.action)
+        tails = []
+        for kind in range(len(detector.rarity)):
+            of_kind = evidence.action[kinds == kind]
+            tails.append(fit_tail(of_kind) if len(of_kind) >= _FEWEST_OF_KIND else usual)
+        rare = np.array([tails[k].score(bits) for k, bits in zip(kinds, evidence.action, strict=True)])
+        arrays = detector.arrays() | {
+            "rarity": np.array([tail.to_array() for tail in tails]),
+            "recent": rare[-WINDOW:],
+        }
+        windows = [
+            np.convolve(rare[part.start : part.stop], np.full(WINDOW, 1 / WINDOW), "valid")
+            for part in evidence.folds
+        ]
+        return Lstm.from_arrays(arrays), evidence._replace(window=np.concatenate(windows))
+
 
 class Trainer:
     """Trains networks of one size one after another: tracing a graph costs as much as some epochs.
@@ -128,14 +149,11 @@ class Trainer:
         """Train from scratch; with ``held_out`` stop early on it, and return the epochs that were best."""
         self._reset()
         known = self._known(tokenizer)
-        fallbacks = tokenizer.fallbacks()
         streams = _streams(ids)
         draw = np.random.default_rng(self.seed)
         best, best_loss, kept = 0, float("inf"), None
         for epoch in range(1, epochs + 1):
-            # Let each value be new for an epoch now and then, so that the network learns what new values mean.
-            hidden = draw.random(len(fallbacks)) < HIDDEN
-            self._epoch(np.where(hidden, fallbacks, np.arange(len(fallbacks)))[streams], known, draw)
+            self._epoch(streams, known, draw)
             report(epoch)
             if held_out is None:
                 best = epoch
@@ -165,15 +183,15 @@ class Trainer:
             output_bias=output_bias[:size],
             starts=np.array([head.start for head in tokenizer.heads] + [size], dtype=np.int32),
             frequency=frequencies(tokenizer),
+            rarity=np.array([_UNFITTED] * len(tokenizer.heads[0].tokens)),
             hidden=np.zeros(UNITS, dtype=np.float32),
             cell=np.zeros(UNITS, dtype=np.float32),
             recent=np.zeros(0),
         )
         state = lstm.start()
-        bits = [lstm.score(state, encoded.tokens(action)).surprise for action in window]
-        lstm.hidden, lstm.cell = state.hidden, state.cell
-        lstm.recent = np.array(bits[-WINDOW:])
-        return lstm
+        for action in window:
+            lstm.advance(state, encoded.tokens(action))
+        return Lstm.from_arrays(lstm.arrays() | {"hidden": state.hidden, "cell": state.cell})
 
     def _known(self, tokenizer: Tokenizer) -> _Known:
         """Return what is known of each token beforehand; padding at either end has a column of its own."""
