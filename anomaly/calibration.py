@@ -7,6 +7,8 @@ their empirical distribution up to its 95th percentile, and beyond it by a gener
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from math import log, log1p
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ MAX_SCORE = 100.0
 
 KNOTS = 128
 """Points of the empirical distribution that are kept."""
+
+_LN10 = log(10.0)
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +43,7 @@ class Tail:
     >>> tail = Tail(np.array([0.0, 1.0]), np.array([1.0, 0.1]), scale=1.0, shape=0.0)
     >>> round(tail.score(1.0), 3)
     10.0
-    >>> round(tail.score(1.0 + np.log(100)), 3)
+    >>> round(tail.score(1.0 + float(np.log(100))), 3)
     30.0
     """
 
@@ -54,16 +58,22 @@ class Tail:
         self.exceeding = exceeding
         self.scale = scale
         self.shape = shape
-        self._scores = -10.0 * np.log10(exceeding)
-        self._begin = float(figures[-1])
+        self._knots: list[float] = figures.tolist()
+        self._scores: list[float] = (-10.0 * np.log10(exceeding)).tolist()
 
     def score(self, figure: float) -> float:
         """Return ``-10 log10 p`` of a raw figure, in 0..100; never less for a higher figure."""
-        if figure <= self._begin:
-            return float(np.interp(figure, self.figures, self._scores))
-        beyond = (figure - self._begin) / self.scale
-        nats = np.log1p(self.shape * beyond) / self.shape if self.shape else beyond
-        return min(float(self._scores[-1] + 10.0 * nats / np.log(10.0)), MAX_SCORE)
+        knots, scores = self._knots, self._scores
+        if figure <= knots[-1]:
+            # The first of equal knots: p counts the figures that are as high, and many are exactly 0.
+            above = bisect_left(knots, figure)
+            if above == 0 or knots[above] == figure:
+                return scores[above]
+            part = (figure - knots[above - 1]) / (knots[above] - knots[above - 1])
+            return scores[above - 1] + part * (scores[above] - scores[above - 1])
+        beyond = (figure - knots[-1]) / self.scale
+        nats = log1p(self.shape * beyond) / self.shape if self.shape else beyond
+        return min(scores[-1] + 10.0 * nats / _LN10, MAX_SCORE)
 
     def to_array(self) -> Floats:
         """Return everything as one array, shape (2, knots + 1)."""

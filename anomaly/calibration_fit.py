@@ -17,19 +17,19 @@ MAX_SHAPE = 0.5
 _FEWEST = 10
 
 
-def fit_tail(figures: NDArray[np.float64], independent: float = 1.0, least_shape: float = 0.0) -> Tail:
+def fit_tail(figures: NDArray[np.float64], least_scale: float, independent: float = 1.0) -> Tail:
     """Fit the distribution of raw figures.
 
     Parameters
     ----------
     figures
         Out-of-fold evidence, shape (actions,).
+    least_scale
+        Differences smaller than this are between one fit and the next, not in behaviour. Without it, a user who
+        always does the same would be alarmed about by the last digit.
     independent
         Share of the figures that are independent of each other: neighbouring windows overlap, so a hundred of
         them say as much as one. It moves the beginning of the tail to where enough independent ones lie above.
-    least_shape
-        Lower bound of the tail's shape. A tail lighter than exponential would give figures a little beyond
-        the data no probability at all.
     """
     figures = np.sort(figures)
     enough = _FEWEST / max(len(figures) * independent, _FEWEST)
@@ -37,11 +37,11 @@ def fit_tail(figures: NDArray[np.float64], independent: float = 1.0, least_shape
     quantiles = 1.0 - np.geomspace(1.0, 1.0 - body, KNOTS)
     knots = np.maximum.accumulate(np.quantile(figures, quantiles))
     above = figures[figures > knots[-1]] - knots[-1]
-    if len(above) < _FEWEST:
-        scale, shape = max(float(knots[-1] - knots[0]) / 10.0, 1e-9), least_shape
-    else:
+    scale, shape = least_scale, 0.0
+    if len(above) >= _FEWEST:
         shape, _, scale = genpareto.fit(above, floc=0.0)
-        if not least_shape <= shape <= MAX_SHAPE:  # the best scale for the nearest shape allowed
-            shape = float(np.clip(shape, least_shape, MAX_SHAPE))
+        # Lighter than exponential would give figures a little beyond the data no probability at all.
+        if not 0.0 <= shape <= MAX_SHAPE:
+            shape = float(np.clip(shape, 0.0, MAX_SHAPE))
             _, _, scale = genpareto.fit(above, f0=shape, floc=0.0)
-    return Tail(knots, 1.0 - quantiles, max(float(scale), 1e-9), float(shape))
+    return Tail(knots, 1.0 - quantiles, max(float(scale), least_scale), float(shape))

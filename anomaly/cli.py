@@ -43,11 +43,16 @@ class _Explained(click.Command):
         except AnomalyError as error:
             say(f"Error: {error}")
             sys.exit(error.exit_code)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        """Run what the command does."""
+        try:
+            return super().invoke(ctx)
         except BrokenPipeError:
             # Whoever read our output has closed it (head, a pager). That is no error, and Python's own
             # flush at exit must not find it either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
+            ctx.exit(0)
 
 
 class _Commands(_Explained, click.Group):
@@ -271,7 +276,14 @@ def simulate(directory: Path, seed: int, days: int) -> None:
 
 
 @main.command()
-@options.algorithm
+@click.option(
+    "-a",
+    "--algorithm",
+    type=click.Choice(options.ALGORITHMS, case_sensitive=False),
+    default="OCSVM",
+    show_default=True,
+    help="What to learn with; OCSVM is done in seconds.",
+)
 def demo(algorithm: str) -> None:
     """Train on the simulated sample logs, replay an intrusion, and say what was found.
 
@@ -315,14 +327,17 @@ def _enrol(asked: Enrolment) -> None:
 
 
 def _predict(asked: Prediction, output: str) -> Tally:
-    from anomaly.prediction import prepare
+    from anomaly.prediction import check_read, prepare
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with prepare(asked, _sink(output), say) as follower:
         tally = follower.run(stop.is_set)
+        remark = check_read(asked, follower)
     say(tally.summary())
+    if remark:
+        say(remark)
     return tally
 
 

@@ -56,13 +56,19 @@ def load(path: Path) -> dict[str, Any]:
     return values
 
 
+def checkout() -> Path | None:
+    """Return the checkout that this program runs from, None where it is installed elsewhere."""
+    root = Path(__file__).resolve().parents[1]
+    return root if (root / "pyproject.toml").is_file() and (root / "main.py").is_file() else None
+
+
 def default_directory(name: Literal["models", "state"]) -> Path:
     """Return where models or checkpoints go unless told otherwise.
 
     In a checkout the checkout's own; under systemd its StateDirectory; else the user's XDG state directory.
     """
-    checkout = Path(__file__).resolve().parents[1]
-    if (checkout / "pyproject.toml").is_file() and (checkout / "main.py").is_file():
-        return checkout / name
+    root = checkout()
+    if root is not None:
+        return root / name
     systemd = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     return (Path(systemd) if systemd else platformdirs.user_state_path("anomaly")) / name

@@ -10,17 +10,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from anomaly.corpus import Corpus
 from anomaly.detectors.interface import Algorithm, Learner
 from anomaly.errors import LogEmpty, TooLittleData, UnknownUser
-from anomaly.harvest import Harvest, Period, Report, harvest
+from anomaly.harvest import Harvest, Period, Report, harvest, nothing
 from anomaly.model import Card
 from anomaly.osquery import Parser
 from anomaly.prediction import STDIN, nearest
 from anomaly.sources.stdin import StdinSource
 from anomaly.sources.tail import LogSource
 from anomaly.store import Store
-from anomaly.training import check_enough, claim, describe_day, learner, train
+from anomaly.training import MIN_ACTIONS, check_enough, claim, describe_day, enough, learner, train
 
 Watch = Callable[[str], AbstractContextManager[Report]]
 """Gives a progress bar for a title."""
@@ -91,21 +90,9 @@ def gather(
             report(min(done / max(total, 1), 1.0), f"{done >> 20:,} MiB")
 
         found = harvest(sources, parser, user=user, period=period, read=read)
-    if not found.users and user is None:
-        raise LogEmpty(empty(logs, found))
+    if not found.users and (user is None or not found.named):
+        raise LogEmpty(nothing(logs, found.lines, found.skipped))
     return found, parser
-
-
-def empty(logs: Sequence[Path], found: Harvest) -> str:
-    """Say what logs held instead of actions."""
-    names = ", ".join(map(str, logs))
-    if not found.lines:
-        return f"{names} is empty. osquery writes to it once a scheduled query has results; see docs/osquery.md."
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in found.skipped.most_common())
-    return (
-        f"{names} has {found.lines:,} lines and no action to learn from ({reasons or 'none in the period'})."
-        " It should be osqueryd.results.log; see docs/osquery.md."
-    )
 
 
 def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
@@ -129,13 +116,16 @@ def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
         chosen = {asked.user: corpus}
     store = Store(asked.models)
     teacher: Learner | None = None
-    done, missing = 0, []
+    done = 0
+    short: list[str] = []
     for user, corpus in chosen.items():
-        passed = _pass_over(user, corpus, asked, store)
+        passed = _pass_over(user, asked, store)
         if passed is not None:
             yield passed
-            done += passed.reason.startswith("keeps")
-            missing.append(passed.reason)
+            done += 1
+            continue
+        if enough(corpus) is not None:
+            short.append(user)
             continue
         teacher = teacher or learner(asked.algorithm, asked.seed)
         start = time.monotonic()
@@ -155,17 +145,17 @@ def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
         yield Enrolled(user, version, model.card, time.monotonic() - start)
     if not done:
         raise TooLittleData(
-            "No user has enough actions to learn from yet. Let osquery log for longer, or give more logs with -l."
+            f"No user has the {MIN_ACTIONS} actions yet that learning needs. Let osquery log for longer, or give"
+            " more logs with -l. How many each has: anomaly users"
         )
+    if short:
+        reason = f"fewer than the {MIN_ACTIONS} actions that learning needs; see: anomaly users"
+        yield Passed(", ".join(short), reason)
 
 
-def _pass_over(user: str, corpus: Corpus, asked: Enrolment, store: Store) -> Passed | None:
+def _pass_over(user: str, asked: Enrolment, store: Store) -> Passed | None:
     if asked.keep and (stored := store.load(user)) and stored.model.card.algorithm is asked.algorithm:
         return Passed(user, f"keeps model {stored.version}; renew it with: anomaly train --user NAME")
-    try:
-        check_enough(user, corpus)
-    except TooLittleData as error:
-        return Passed(user, str(error))
     return None
 
 

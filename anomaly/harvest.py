@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from anomaly.corpus import Corpus
@@ -94,6 +95,18 @@ def harvest(
         skipped.update({reason: n for reason, n in source.counters.items() if reason == "too_long"})
         ends.append(source.position)
     return Harvest(_name(found, parser), named, tuple(ends), skipped, lines)
+
+
+def nothing(logs: Sequence[Path], lines: int, skipped: Counter[str]) -> str:
+    """Say what logs held instead of actions, and what to do."""
+    names = ", ".join(map(str, logs))
+    if not lines:
+        return f"{names} is empty. osquery writes to it once a scheduled query has results; see docs/osquery.md."
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in skipped.most_common())
+    return (
+        f"{names} has {lines:,} lines and no action to learn from ({reasons or 'none in the period'})."
+        " It should be osqueryd.results.log; see docs/osquery.md."
+    )
 
 
 def _may_be(action: Action, user: str | None) -> bool:

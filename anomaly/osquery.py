@@ -8,15 +8,27 @@ nothing in a line is trusted, and nothing in it raises.
 
 from __future__ import annotations
 
-import json
 import re
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from anomaly.identity import Identities, actor
+from anomaly.resultjson import (
+    MAX_TIME,
+    Event,
+    Record,
+    beginnings,
+    begins,
+    contents,
+    following,
+    record_of,
+    row_of,
+    scan,
+    seconds,
+    text_of,
+)
 from anomaly.tables import query_of
 
 
@@ -66,53 +78,15 @@ class Skipped(msgspec.Struct, frozen=True):
     """What was wrong with it, in ASCII and at most 80 characters."""
 
 
-class _Record(msgspec.Struct, gc=False, rename="camel"):
-    """What a line says beside its rows. Of each field osquery has written more than one type."""
-
-    name: str = ""
-    host_identifier: str = ""
-    hostname: str = ""  # what the documentation still calls hostIdentifier
-    unix_time: int | float | str | None = None
-    calendar_time: str = ""
-    counter: int | str | None = None  # unknown before 2.8
-    decorations: dict[str, str] = msgspec.field(default_factory=dict)
-    username: str = ""  # a decoration under --decorations_top_level
-
-
-class _Event(_Record, kw_only=True, gc=False, rename="camel"):
-    """The usual line, all of it text."""
-
-    action: Literal["added", "removed", "snapshot"]
-    columns: dict[str, str]
-
-
 _VERBS = frozenset({"added", "removed", "snapshot"})
 _RESULTS = frozenset({"columns", "diffResults", "snapshot"})
-_MAX_TIME = 253_402_300_799  # the last second of year 9999
 _MAX_DETAIL = 80
 _MAX_ENVELOPES = 3
-_MAX_TRIES = 16  # of finding a record in a broken line, so that a hostile one costs little
 _HARMLESS = frozenset({SkipReason.STATUS, SkipReason.NO_ROWS})  # what may stand between glued records
-_MAX_INTEGER = 20  # digits; longer ones stay text, as Python refuses to make a number of very long ones
-
-_UNIX_TIME = re.compile(r"(\d{1,12})(?:\.\d{1,9})?", re.ASCII)
-_CALENDAR_TIME = re.compile(r"(?:\w{3} )?(\w{3}) +(\d{1,2}) (\d{2}):(\d{2}):(\d{2}) (\d{4})(?: UTC)?", re.ASCII)
-_MONTHS = {m: i for i, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)}  # noqa: SIM905 - reads better
-
-# How a record or an envelope begins; inside a string of valid JSON the quotes are escaped and do not match.
-_BEGINNINGS = ("name", "snapshot", "diffResults", "action", "columns", "hostIdentifier", "data", "records")
-_BEGINNING = re.compile(rf'{{\s*"(?:{"|".join(_BEGINNINGS)})"\s*:')
-_BETWEEN = re.compile(r"[\s\0,]*")
 _STATUS = re.compile(r"\bseverity=\d+ location=")  # plugins/logger/stdout.cpp and syslog_logger.cpp
 
-_decode_event = msgspec.json.Decoder(_Event).decode
+_decode_event = msgspec.json.Decoder(Event).decode
 _decode_any = msgspec.json.Decoder().decode
-# The last resort reads what msgspec refuses: raw control characters, lone surrogates, NaN, endless numbers.
-_scan = json.JSONDecoder(
-    strict=False,
-    parse_int=lambda digits: int(digits) if len(digits) <= _MAX_INTEGER else digits,
-    parse_constant=str,
-).raw_decode
 
 
 class Parser:
@@ -154,12 +128,12 @@ class Parser:
             return self._parse_anything(line)
         return [self._action(event, event.action, event.columns)]
 
-    def _action(self, record: _Record, verb: str, columns: dict[str, str]) -> Action:
+    def _action(self, record: Record, verb: str, columns: dict[str, str]) -> Action:
         query, evented = query_of(record.name)
         host = record.host_identifier or record.hostname
         time = record.unix_time
-        if type(time) is not int or not 0 <= time <= _MAX_TIME:
-            time = _time(time, record.calendar_time)
+        if type(time) is not int or not 0 <= time <= MAX_TIME:
+            time = seconds(time, record.calendar_time)
         decorated = record.decorations.get("username") or record.username
         user = actor(query, host, columns, decorated, self.identities)
         baseline = record.counter in (0, "0") and not evented and verb != "snapshot"
@@ -186,11 +160,11 @@ class Parser:
         actions: list[Action] = []
         skipped = Skipped(SkipReason.NOT_JSON)
         end = 0
-        for beginning in _beginnings(text):
+        for beginning in beginnings(text):
             start = beginning
             while start >= end:
                 found, end = self._read_at(text, start)
-                start = _following(text, end)
+                start = following(text, end)
                 if not isinstance(found, Skipped):
                     actions += found
                     continue
@@ -204,7 +178,7 @@ class Parser:
         """Read the JSON object that begins at ``start``; also return where it ends."""
         end = start + 1
         try:
-            value, end = _scan(text, start)
+            value, end = scan(text, start)
             return self._unwrap(value), end
         except RecursionError:
             return Skipped(SkipReason.TOO_DEEP), end
@@ -213,7 +187,7 @@ class Parser:
 
     def _unwrap(self, value: object, depth: int = 0) -> list[Action] | Skipped:
         """Read a result, or the results in an envelope."""
-        items = _contents(value)
+        items = contents(value)
         if items is not None:
             return self._unwrap_all(items, depth)
         if not isinstance(value, dict):
@@ -244,7 +218,7 @@ class Parser:
         if "columns" in value:
             if "action" not in value:
                 return Skipped(SkipReason.NOT_A_RESULT, "columns without an action")
-            batches = [(_text(value["action"]), [{} if value["columns"] in ("", None) else value["columns"]])]
+            batches = [(text_of(value["action"]), [{} if value["columns"] in ("", None) else value["columns"]])]
         elif "diffResults" in value:
             diff = value["diffResults"] or {}
             if not isinstance(diff, dict):
@@ -252,7 +226,7 @@ class Parser:
             batches = [(verb, diff.get(verb) or []) for verb in ("removed", "added")]
         else:
             batches = [("snapshot", value["snapshot"] or [])]
-        record = _record(value)
+        record = record_of(value)
         actions: list[Action] = []
         bad = ""
         for verb, rows in batches:
@@ -261,119 +235,19 @@ class Parser:
             elif not isinstance(rows, list):
                 bad = f"{verb} is not a list"
             else:
-                actions += [self._action(record, verb, _row(row)) for row in rows if isinstance(row, dict)]
+                actions += [self._action(record, verb, row_of(row)) for row in rows if isinstance(row, dict)]
                 bad = bad or ("" if all(isinstance(row, dict) for row in rows) else "a row is not an object")
         if actions:
             return actions
         return Skipped(SkipReason.BAD_RECORD, _detail(bad)) if bad else Skipped(SkipReason.NO_ROWS)
 
 
-def _contents(value: object) -> list[object] | None:
-    """Return what an envelope holds (a list, a TLS body, Kafka REST, Splunk); None for anything else."""
-    match value:
-        case list():
-            return value
-        case {"log_type": "status"} | {"columns": _} | {"diffResults": _} | {"snapshot": _}:
-            return None
-        case {"data": list(items)}:  # plugins/logger/tls_logger.cpp
-            return items
-        case {"records": list(records)}:
-            return [record.get("value") if isinstance(record, dict) else record for record in records]
-        case {"event": dict(event)}:
-            return [event]
-    return None
-
-
-def _beginnings(text: str) -> list[int]:
-    """Return where records may begin: the first brace, and the outermost few places that look like it."""
-    found = [match.start() for match in _BEGINNING.finditer(text)]
-    if len(found) > _MAX_TRIES:
-        found = found[: _MAX_TRIES // 2] + found[-_MAX_TRIES // 2 :]
-    first = text.find("{")
-    return found if first in (-1, *found[:1]) else [first, *found]
-
-
-def _following(text: str, end: int) -> int:
-    """Return where the object glued to the one that ended at ``end`` begins, or -1."""
-    match = _BETWEEN.match(text, end)
-    start = match.end() if match else end
-    return start if text.startswith("{", start) else -1
-
-
 def _broken(text: str, start: int, error: ValueError) -> Skipped:
     """Tell a record that was cut from what never was JSON."""
     place = getattr(error, "pos", 0)
     cut = str(error).startswith("Unterminated string") or place >= len(text) - len("false}")
-    begun = _BEGINNING.match(text, start) or any(
-        f'{{"{key}"'.startswith(text[start : start + 20]) for key in _BEGINNINGS
-    )
-    reason = SkipReason.TRUNCATED if cut and begun else SkipReason.NOT_JSON
+    reason = SkipReason.TRUNCATED if cut and begins(text, start) else SkipReason.NOT_JSON
     return Skipped(reason, _detail(f"{getattr(error, 'msg', error)} (character {place})"))
-
-
-def _record(value: dict[str, Any]) -> _Record:
-    """Read what is beside the rows, whatever the types."""
-    time, decorations = value.get("unixTime"), value.get("decorations")
-    return _Record(
-        name=_text(value.get("name")),
-        host_identifier=_text(value.get("hostIdentifier")),
-        hostname=_text(value.get("hostname")),
-        unix_time=time if isinstance(time, int | float | str) and not isinstance(time, bool) else None,
-        calendar_time=_text(value.get("calendarTime")),
-        counter=_text(value.get("counter")),
-        decorations=_row(decorations) if isinstance(decorations, dict) else {},
-        username=_text(value.get("username")),
-    )
-
-
-def _row(row: dict[str, Any]) -> dict[str, str]:
-    return {_text(key): _text(value) for key, value in row.items()}
-
-
-def _text(value: object) -> str:
-    """Write a value as osquery writes it when ``--logger_numerics`` is off.
-
-    Numbers as osquery/utils/conversions/castvariant.h does it; NULL is ``--nullvalue``, empty by default.
-
-    >>> [_text(value) for value in (1000, 2.0, 0.1, None, True, {"a": [1]})]
-    ['1000', '2.0', '0.1', '', 'true', '{"a":[1]}']
-    """
-    if isinstance(value, str):
-        return value if value.isascii() else _without_surrogates(value)
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        digits = f"{value:.15g}"
-        return digits if "." in digits or not digits[-1].isdigit() else f"{digits}.0"
-    return _without_surrogates(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
-def _without_surrogates(text: str) -> str:
-    """Replace halves of surrogate pairs, which no output can encode."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _time(value: float | str | None, calendar: str) -> int:
-    """Return seconds since 1970 UTC, from ``unixTime`` or else ``calendarTime``; 0 where neither tells.
-
-    Decorators can overwrite either with any text (osquery/core/query.cpp, ``addLegacyFieldsAndDecorations``).
-
-    >>> _time("collision", "Mon May  2 22:27:32 2016 UTC")
-    1462228052
-    """
-    if isinstance(value, str):
-        match = _UNIX_TIME.fullmatch(value)
-        value = int(match[1]) if match else None
-    if value is not None and 0 <= value <= _MAX_TIME:
-        return int(value)
-    match = _CALENDAR_TIME.fullmatch(calendar)  # strptime would read month names in the user's language
-    if match is None or match[1] not in _MONTHS:
-        return 0
-    day, hour, minute, second, year = (int(group) for group in match.groups()[1:])
-    try:
-        return max(0, int(datetime(year, _MONTHS[match[1]], day, hour, minute, second, tzinfo=UTC).timestamp()))
-    except ValueError:  # the 31st of February
-        return 0
 
 
 def _detail(text: str) -> str:

@@ -11,8 +11,8 @@ from typing import Literal
 import msgspec
 
 from anomaly.daemon import Follower
-from anomaly.errors import LogMissing, ModelRefused, UnknownUser
-from anomaly.harvest import NAMELESS
+from anomaly.errors import LogEmpty, LogMissing, ModelRefused, UnknownUser
+from anomaly.harvest import NAMELESS, nothing
 from anomaly.osquery import Parser, Skipped
 from anomaly.records import Score
 from anomaly.scoring import Scorer
@@ -22,7 +22,7 @@ from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_na
 from anomaly.sources.interface import Position, Source
 from anomaly.sources.stdin import StdinSource
 from anomaly.sources.tail import LogSource
-from anomaly.store import Store, Stored
+from anomaly.store import Store, Stored, shell_word
 
 STDIN = Path("-")
 
@@ -104,6 +104,24 @@ def prepare(asked: Prediction, sink: Sink, say: Say) -> Iterator[Follower]:
         )
 
 
+def check_read(asked: Prediction, follower: Follower) -> str | None:
+    """Say what a person should know of a run that found nothing to score; None where all is well.
+
+    Raises
+    ------
+    LogEmpty
+        There was not one line, neither now nor before.
+    """
+    tally = follower.tally
+    if not tally.lines and not asked.follow and not follower.source.position.offset:
+        raise LogEmpty(nothing([asked.log], 0, tally.skipped))
+    if asked.user is not None and tally.actions and not tally.severities:
+        return (
+            f"None of these actions is {asked.user!r}'s. Who acted: anomaly users -l {shell_word(str(asked.log))}"
+        )
+    return None
+
+
 def _models(store: Store, asked: Prediction) -> list[Stored]:
     """Load what must be there before anything is read."""
     if asked.user is None:
@@ -115,10 +133,8 @@ def _models(store: Store, asked: Prediction) -> list[Stored]:
         return [stored for user in users if (stored := _load(store, user, lambda _: None))]
     stored = store.load(asked.user)
     if stored is None:
-        raise UnknownUser(
-            f"There is no model of {asked.user!r} in {store.directory}. {nearest(asked.user, store.users())}".rstrip()
-            + " Make one with: anomaly train --user NAME -l LOG"
-        )
+        known = f"There is no model of {asked.user!r} in {store.directory}. {nearest(asked.user, store.users())}"
+        raise UnknownUser(f"{known.rstrip()} Make one with: anomaly train --user NAME -l LOG")
     return [stored]
 
 

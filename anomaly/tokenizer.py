@@ -204,7 +204,10 @@ class Tokenizer:
             if token.exact
         )
         # The kind's bucket is hashed without names, as in __init__. The last one wins: the most frequent.
-        return {self._bucket(query, column if query else "", text): text for _, query, column, text in ranked}
+        return {
+            self._bucket(query, column if query else "", text): f"{column} {text}"
+            for _, query, column, text in ranked
+        }
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what to save: JSON-able values, and arrays."""

@@ -6,7 +6,9 @@ by a tokenizer and a detector that never saw it. (One hold-out instead of folds 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
@@ -38,12 +40,27 @@ _LIBRARIES = {
 def learner(algorithm: Algorithm, seed: int) -> Learner:
     """Return the learner of an algorithm; importing its framework may take seconds."""
     if algorithm is Algorithm.LSTM:
-        from anomaly.detectors.lstm_fit import LstmLearner  # noqa: PLC0415 - tensorflow takes 6 s
+        with _hushed():
+            from anomaly.detectors.lstm_fit import LstmLearner  # noqa: PLC0415 - tensorflow takes 6 s
 
         return LstmLearner(seed)
     from anomaly.detectors.ocsvm_fit import OcsvmLearner  # noqa: PLC0415 - scikit-learn takes 2 s
 
     return OcsvmLearner()
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep to itself what tensorflow's C++ prints while it is loaded: which GPUs it has not found."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def claim(found: Harvest, user: str) -> Corpus | None:
@@ -56,13 +73,18 @@ def claim(found: Harvest, user: str) -> Corpus | None:
     return Corpus.merge(nameless) if len(nameless) > 1 else next(iter(nameless), None)
 
 
+def enough(corpus: Corpus) -> int | None:
+    """Return how many actions are missing for learning, None where there are enough."""
+    missing = MIN_ACTIONS - int((~corpus.rows().baseline).sum())
+    return missing if missing > 0 else None
+
+
 def check_enough(user: str, corpus: Corpus) -> None:
     """Raise :class:`TooLittleData` where there are too few actions, saying how many are missing."""
-    count = int((~corpus.rows().baseline).sum())
-    if count < MIN_ACTIONS:
+    if (missing := enough(corpus)) is not None:
         raise TooLittleData(
-            f"{user!r} has {count:,} actions to learn from, and {MIN_ACTIONS:,} are needed: {MIN_ACTIONS - count:,} are"
-            " missing. Let osquery log for longer, or give more logs with -l."
+            f"{user!r} has {MIN_ACTIONS - missing:,} actions to learn from, and {MIN_ACTIONS:,} are needed:"
+            f" {missing:,} are missing. Let osquery log for longer, or give more logs with -l."
         )
 
 
@@ -114,7 +136,8 @@ def train(
     detector, evidence = teacher.finish(detector, encoded, evidence)
     report(1.0, "done")
     calibration = Calibration(
-        fit_tail(evidence.action), fit_tail(evidence.window, independent=1.0 / WINDOW, least_shape=_WINDOW_SHAPE)
+        fit_tail(evidence.action, teacher.least_action),
+        fit_tail(evidence.window, teacher.least_window, independent=1.0 / WINDOW),
     )
     card = _card(user, corpus, rows, algorithm, found, identities, seed, folds, teacher.epochs)
     return UserModel(tokenizer, detector, calibration, card)
@@ -214,6 +237,3 @@ def describe_day(time: int) -> str:
     '2017-06-10'
     """
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d") if time else "-"
-
-
-_WINDOW_SHAPE = 0.0

@@ -86,6 +86,10 @@ class Learner(ABC):
 
     folds: ClassVar[int]
     """Contiguous parts that the actions are cut into for out-of-fold evidence."""
+    least_action: ClassVar[float]
+    """Difference between two actions' figures that may be due to the fit alone."""
+    least_window: ClassVar[float]
+    """The same between two windows' figures."""
     epochs: int | None = None
     """Passes over the actions that were found best, for learners that pass more than once."""
 

@@ -53,6 +53,8 @@ class LstmLearner(Learner):
     """Learns LSTMs, first with early stopping on held-out actions, then for as many epochs as that found best."""
 
     folds = 4
+    least_action = 0.5  # bits
+    least_window = 0.25  # of a mean of scores
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -93,11 +95,11 @@ class LstmLearner(Learner):
     def finish(self, detector: Lstm, encoded: Encoded, evidence: OutOfFold) -> tuple[Detector, OutOfFold]:
         """Give the network the rarities of each kind's surprises, and the windows that follow from them."""
         kinds = encoded.ids[:, 0] - 1
-        usual = fit_tail(evidence.action)
+        usual = fit_tail(evidence.action, self.least_action)
         tails = []
         for kind in range(len(detector.rarity)):
             of_kind = evidence.action[kinds == kind]
-            tails.append(fit_tail(of_kind) if len(of_kind) >= _FEWEST_OF_KIND else usual)
+            tails.append(fit_tail(of_kind, self.least_action) if len(of_kind) >= _FEWEST_OF_KIND else usual)
         rare = np.array([tails[k].score(bits) for k, bits in zip(kinds, evidence.action, strict=True)])
         arrays = detector.arrays() | {
             "rarity": np.array([tail.to_array() for tail in tails]),
@@ -161,7 +163,7 @@ class Trainer:
             loss = self._evaluate(held_out, known)
             if loss < best_loss - 1e-4:
                 best, best_loss = epoch, loss
-                kept = [np.array(v) for v in self.variables]
+                kept = [variable.numpy() for variable in self.variables]
             elif epoch - best >= PATIENCE:
                 break
         if kept is not None:
@@ -172,9 +174,9 @@ class Trainer:
     def export(self, tokenizer: Tokenizer, encoded: Encoded, window: range) -> Lstm:
         """Return the network as arrays, in the state it has after the actions of ``window``."""
         size = tokenizer.size
-        embedding = np.array(self.embed.embeddings)[:size]
-        kernel, recurrent, bias = (np.array(v) for v in self.lstm.trainable_variables)
-        output, output_bias = (np.array(v) for v in self.out.trainable_variables)
+        embedding = self.embed.embeddings.numpy()[:size]
+        kernel, recurrent, bias = (variable.numpy() for variable in self.lstm.trainable_variables)
+        output, output_bias = (variable.numpy() for variable in self.out.trainable_variables)
         lstm = Lstm(
             kernel=(embedding @ kernel).astype(np.float32),
             recurrent=recurrent,

@@ -23,6 +23,8 @@ class OcsvmLearner(Learner):
     """Fits a One-Class SVM to the windows that lie within the ranges to learn from."""
 
     folds = 10
+    least_action = 5e-5  # a margin lies between -1 and 1, and an action is a hundredth of its window
+    least_window = 2e-3
 
     def fit(
         self,

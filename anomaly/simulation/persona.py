@@ -95,8 +95,8 @@ class App:
     """Pool of the documents it opens."""
     documents: float = 0.0
     """Documents an hour."""
-    port: bool = False
-    """Whether it listens."""
+    port: int = 0
+    """The port it listens on, if any."""
     upgrade: tuple[str, str] = ("", "")
     """What the upgrade of packages replaces in its paths, and by what."""
 

@@ -24,7 +24,8 @@ class Program:
     """Files it keeps open; ``{file}`` is the last word of its command line, ``{name}`` that without the folder."""
     script: str = ""
     """The interpreter that runs it, which is what the kernel reports."""
-    listens: bool = False
+    listens: int = 0
+    """The port it listens on, unless its command line says ``--port``."""
     sweeps: bool = False
     """Whether it tries many hosts of the network that its command line names."""
 
@@ -48,7 +49,7 @@ PROGRAMS: dict[str, Program] = {
     "pytest": Program("/usr/bin/pytest", 12, script=PYTHON, files=("{cwd}/.pytest_cache/v/cache/lastfailed",)),
     "python": Program(PYTHON, 20),
     "python3": Program(PYTHON, 20),
-    "python -m": Program(PYTHON, 240, listens=True),
+    "python -m": Program(PYTHON, 240, listens=8000),
     "gdb": Program(seconds=120),
     "git push": Program(
         seconds=3,
@@ -76,7 +77,7 @@ PROGRAMS: dict[str, Program] = {
     "npm": Program("/usr/bin/node", 15, children=("sh -c 'node scripts/build.mjs'",)),
     "npm install": Program("/usr/bin/node", 40, remote=("registry.npmjs.org", 443)),
     "npm run": Program(
-        "/usr/bin/node", 60, children=("sh -c vite", "/usr/bin/node node_modules/.bin/vite"), listens=True
+        "/usr/bin/node", 60, children=("sh -c vite", "/usr/bin/node node_modules/.bin/vite"), listens=5173
     ),
     "npx": Program("/usr/bin/node", 12),
     "kubectl": Program("/snap/kubectl/3358/kubectl", 3, remote=("app01", 6443)),
@@ -171,3 +172,9 @@ def target(argv: list[str]) -> str:
         if known:
             return host
     return ""
+
+
+def port(argv: list[str], default: int) -> int:
+    """Return the port that a command line names, or the default."""
+    at = argv.index("--port") + 1 if "--port" in argv else len(argv)
+    return int(argv[at]) if at < len(argv) else default

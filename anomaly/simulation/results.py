@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from anomaly.simulation.timeline import Event, Process, State, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from random import Random
 
 HOST = "ws1"
@@ -27,14 +27,14 @@ class Query:
     interval: int
     evented: bool = False
     distinct: bool = False
-    """``SELECT DISTINCT``: a row shows once, however many processes hold it."""
+    """A row shows once, however many processes hold it: ``SELECT DISTINCT``, or a table of different rows."""
     removed: bool = True
 
 
 QUERIES = (  # in the order in which osqueryd runs them within one second
     Query("arp_cache", 30, distinct=True),
     Query("kernel_modules", 30),
-    Query("listening_ports", 30),
+    Query("listening_ports", 30, distinct=True),
     Query("logged_in_users", 60),
     Query("open_files", 30, distinct=True),
     Query("open_sockets", 30, distinct=True),
@@ -84,7 +84,6 @@ class _Change:
 def lines(timeline: Timeline, clock: Clock, rng: Random) -> list[Line]:
     """Return the results log of a timeline, in the order of the file."""
     states, events = _tables(timeline)
-    session = _Sessions(state for state in timeline.states if state.query == "logged_in_users")
     batches: list[tuple[int, int, list[Line]]] = []
     for order, query in enumerate(QUERIES):
         # osqueryd splays each interval once, by up to a tenth, and keeps that in its database.
@@ -96,8 +95,7 @@ def lines(timeline: Timeline, clock: Clock, rng: Random) -> list[Line]:
         # Counter 0 is the first run of a differential query; it stays unwritten if the table was empty.
         baseline = not query.evented and runs and runs[0][0] == clock.run(clock.start, interval)
         for counter, (time, rows) in enumerate(runs, start=0 if baseline else 1):
-            username = session.latest(time)
-            batch = [_line(query.name, time, counter, username, verb, row, step) for verb, row, step in rows]
+            batch = [_line(query.name, time, counter, verb, row, step) for verb, row, step in rows]
             batches.append((time, order, batch))
     batches.sort(key=lambda batch: batch[:2])
     return [line for _, _, batch in batches for line in batch]
@@ -120,7 +118,8 @@ def _tables(timeline: Timeline) -> tuple[dict[str, list[State]], dict[str, list[
 
 
 def _execution(process: Process) -> Event:
-    """Return the audit record of an exec."""
+    """Return the audit record of an exec; sudo begins with the caller's uid, as its file is set-uid."""
+    caller = process.login if process.name == "sudo" and process.login else process.runs_as
     columns = {
         "auid": str(process.login.uid if process.login else 2**32 - 1),
         "cmdline": process.cmdline,
@@ -129,7 +128,7 @@ def _execution(process: Process) -> Event:
         "parent": str(process.parent.pid if process.parent else 1),
         "path": process.path,
         "time": str(int(process.start)),
-        "uid": str(process.runs_as.uid),
+        "uid": str(caller.uid),
         "username": (process.login or process.runs_as).name,
     }
     return Event("process_events", columns, process.start, process, process.step)
@@ -178,18 +177,7 @@ def _differential(
             yield time, rows
 
 
-class _Sessions:
-    """Who logged in last, which the pack's decorator puts on every line."""
-
-    def __init__(self, states: Iterable[State]) -> None:
-        self._sessions = sorted((state.start, state.end, state.columns["username"]) for state in states)
-
-    def latest(self, time: float) -> str:
-        """Return the user of the newest session at a time, or nothing."""
-        return next((name for start, end, name in reversed(self._sessions) if start <= time < end), "")
-
-
-def _line(query: str, time: int, counter: int, username: str, verb: str, row: Row, step: str) -> Line:
+def _line(query: str, time: int, counter: int, verb: str, row: Row, step: str) -> Line:
     columns = dict(row)
     result = {
         "name": f"pack_user_behavior_{query}",
@@ -202,11 +190,10 @@ def _line(query: str, time: int, counter: int, username: str, verb: str, row: Ro
         "decorations": {
             "host_uuid": "7d1c4f02-5b0e-4c5e-9a57-3f2f1f7b8e61",
             "osquery_version": "5.23.1",
-            "username": username,
         },
         "columns": columns,
         "action": verb,
     }
-    user = columns.get("username") or username
+    user = columns.get("username") or f"host:{HOST}"
     text = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
     return Line(time, text, user, step)

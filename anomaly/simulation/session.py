@@ -147,7 +147,7 @@ class Desktop:
         for file in app.files:
             timeline.open(process, words.fill(file), start + 1, end)
         if app.port:
-            timeline.owned("listening_ports", process, {"port": "3"}, start + 2, end)
+            timeline.listen(process, app.port, start + 2, end)
         active = (start, min(end, finish))
         for time in (*self._times(active, app.sites), *self._times((active[1], end), app.sites / 12)):
             words.forget()

@@ -185,7 +185,7 @@ class Shell:
         elif program.remote and (peer := program.remote[0].format(**words)):
             timeline.connect(process, peer, program.remote[1], start + 0.1, end)
         if program.listens:
-            timeline.owned("listening_ports", process, {"port": "3"}, start + 0.5, end)
+            timeline.listen(process, programs.port(argv, program.listens), start + 0.5, end)
         for number, child in enumerate(program.children, start=1):
             begin = start + (end - start) * number / (len(program.children) + 2)
             child_argv = shlex.split(child.format(**words))

@@ -1,5 +1,5 @@
 """The host itself: its calendar, boot, cron, the upgrade of packages, and what has no user."""
-# ruff: noqa: SIM905 - a list of words reads best as text
+# ruff: noqa: S104, SIM905 - the addresses are the host's of the story; a list of words reads best as text
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from anomaly.simulation.timeline import FOREVER, HOSTS, ROOT, Account, Process, Timeline
+from anomaly.simulation.timeline import FOREVER, HOSTS, ROOT, TCP, UDP, Account, Process, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,21 @@ DAEMONS: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 _SERVICES = {"systemd-resolve": 991, "systemd-timesync": 996, "messagebus": 101, "syslog": 104, "polkitd": 990,
              "xrdp": 112, "rtkit": 108, "avahi": 110}  # fmt: skip
+_LISTENING: dict[str, tuple[tuple[int, str, str], ...]] = {
+    "/usr/lib/systemd/systemd-resolved": ((53, TCP, "127.0.0.53"), (53, UDP, "127.0.0.53")),
+    "/usr/sbin/sshd": ((22, TCP, "0.0.0.0"), (22, TCP, "::")),
+    "/usr/sbin/xrdp": ((3389, TCP, "::"),),
+    "/usr/sbin/cupsd": ((631, TCP, "127.0.0.1"), (631, TCP, "::1")),
+    "/usr/sbin/avahi-daemon": ((5353, UDP, "0.0.0.0"), (5353, UDP, "::"), (47113, UDP, "0.0.0.0")),
+}
+DEVICES = (  # vendor and model, as numbers and as names, and the serial number
+    ("1d6b", "0002", "Linux Foundation", "2.0 root hub", "0000:00:14.0"),
+    ("1d6b", "0003", "Linux Foundation", "3.0 root hub", "0000:00:14.0"),
+    ("8087", "0a2b", "Intel Corp.", "Bluetooth wireless interface", ""),
+    ("046d", "c31c", "Logitech, Inc.", "Keyboard K120", ""),
+    ("046d", "c077", "Logitech, Inc.", "Mouse", ""),
+)
+_INTERFACE = "enp3s0"
 MODULES = tuple(
     "aesni_intel ahci autofs4 bluetooth bridge btrfs cfg80211 coretemp crc32_pclmul cryptd dm_crypt drm "
     "e1000e ext4 fuse ghash_clmulni_intel hid hid_generic i2c_i801 i915 intel_rapl_msr ip_tables "
@@ -112,7 +127,7 @@ def run(timeline: Timeline, plan: Plan, seed: str) -> None:
     for module in MODULES:
         timeline.hold("kernel_modules", {"name": module}, plan.begin, FOREVER)
     _neighbours(timeline, plan, rng)
-    _sticks(timeline, plan, rng)
+    _devices(timeline, plan, rng)
 
 
 def _boot(timeline: Timeline, begin: float, end: float, rng: Random) -> None:
@@ -121,9 +136,8 @@ def _boot(timeline: Timeline, begin: float, end: float, rng: Random) -> None:
         begin += rng.uniform(0.1, 3)
         account = Account(user, _SERVICES[user], "/") if user else ROOT
         daemon = timeline.execute(path, start=begin, end=end, runs_as=account)
-        if path in {"/usr/sbin/sshd", "/usr/sbin/cupsd", "/usr/lib/systemd/systemd-resolved", "/usr/sbin/xrdp"}:
-            port = {"/usr/sbin/sshd": "1", "/usr/sbin/xrdp": "3"}.get(path, "2")
-            timeline.owned("listening_ports", daemon, {"port": port}, begin, end)
+        for port, protocol, where in _LISTENING.get(path, ()):
+            timeline.listen(daemon, port, begin, end, where=where, protocol=protocol)
         if path.endswith(("rsyslogd", "dockerd", "cupsd", "NetworkManager")):
             timeline.open(daemon, f"/var/log/{daemon.name}.log", begin, end)
 
@@ -157,7 +171,8 @@ def _cron(timeline: Timeline, plan: Plan, rng: Random) -> None:
                 end=start + rng.uniform(0.3, 8),
                 parent=shell,
             )
-            timeline.log(start, "CRON", f"(root) CMD (   {job})", "cron")
+            opened = "pam_unix(cron:session): session opened for user root(uid=0) by root(uid=0)"
+            timeline.log(start, "CRON", opened, "authpriv")
         time += 3600
 
 
@@ -185,7 +200,6 @@ def _upgrade(timeline: Timeline, time: float, rng: Random) -> None:
         _child(timeline, dpkg, f"/var/lib/dpkg/tmp.ci/{package}.preinst", f"upgrade {version}", time + 3, 1)
         _child(timeline, dpkg, f"/var/lib/dpkg/info/{package}.postinst", f"configure {version}", time + 6, 2)
         time += rng.uniform(10, 17)
-    timeline.log(time, "unattended-upgrades", f"Packages upgraded: {' '.join(PACKAGES)}")
 
 
 def _child(timeline: Timeline, parent: Process, path: str, words: str, start: float, seconds: float) -> Process:
@@ -200,24 +214,29 @@ def _neighbours(timeline: Timeline, plan: Plan, rng: Random) -> None:
         time = plan.begin
         while where.startswith("10.20.0.") and name != "ws1" and time < plan.end:
             stays = rng.expovariate(1 / 20000)
-            timeline.hold("arp_cache", {"address": where, "mac": mac}, time, time + stays)
+            timeline.hold("arp_cache", {"address": where, "interface": _INTERFACE, "mac": mac}, time, time + stays)
             time += stays + rng.expovariate(1 / 2000)
     time = plan.begin
     while time < plan.end:  # phones, printers and visitors
         time += rng.expovariate(1 / 7000)
         mac = f"a4:{rng.getrandbits(8):02x}:1c:{rng.getrandbits(8):02x}:0e:{rng.getrandbits(8):02x}"
-        columns = {"address": f"10.20.0.{rng.randint(50, 90)}", "mac": mac}
+        columns = {"address": f"10.20.0.{rng.randint(50, 90)}", "interface": _INTERFACE, "mac": mac}
         timeline.hold("arp_cache", columns, time, time + rng.expovariate(1 / 5000))
 
 
-def _sticks(timeline: Timeline, plan: Plan, rng: Random) -> None:
-    """Plug a stick in now and then, in working hours."""
+def _devices(timeline: Timeline, plan: Plan, rng: Random) -> None:
+    """Have a few USB devices for good, and plug a stick in now and then, in working hours."""
+    for device in DEVICES:
+        timeline.hold("usb_devices", _usb(*device), plan.begin, FOREVER)
     for midnight in plan.midnights():
         if rng.random() < 0.4:
             start = midnight + rng.uniform(9, 17) * 3600
             end = start + rng.uniform(200, 4000)
             serial = rng.choice(("4C530001230915", "AA00000000000489", f"{rng.getrandbits(40):010X}"))
-            stick = {"model_id": "5581", "serial": serial, "vendor_id": "0781"}
+            stick = _usb("0781", "5581", "SanDisk Corp.", "Ultra", serial)
             timeline.hold("usb_devices", stick, start, end)
             timeline.hold("kernel_modules", {"name": "usb_storage"}, start + 0.5, end + 30)
-            timeline.log(start, "kernel", "usb 1-2: new high-speed USB device number 7 using xhci_hcd", "kern")
+
+
+def _usb(vendor_id: str, model_id: str, vendor: str, model: str, serial: str) -> dict[str, str]:
+    return {"model": model, "model_id": model_id, "serial": serial, "vendor": vendor, "vendor_id": vendor_id}

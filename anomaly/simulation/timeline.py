@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from random import Random
 
 FOREVER = float("inf")
-_OUTLIVE_REBOOT = frozenset({"shell_history", "kernel_modules", "arp_cache"})
+_OUTLIVE_REBOOT = frozenset({"shell_history", "kernel_modules", "arp_cache", "usb_devices"})
+_EPHEMERAL = 32768  # from here on the kernel hands ports out, and the pack leaves their numbers away
+TCP, UDP = "6", "17"
 HOSTS = {
     "localhost": "127.0.0.1",
     "ws1": "10.20.0.21",
@@ -46,6 +48,10 @@ def address(name: str) -> str:
         return name
     digest = zlib.crc32(name.encode())
     return f"198.{18 + (digest >> 16) % 2}.{(digest >> 8) % 256}.{1 + digest % 254}"
+
+
+def _port(number: int) -> str:
+    return str(number) if number < _EPHEMERAL else "ephemeral"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +162,29 @@ class Timeline:
 
     def connect(self, process: Process, host: str, port: int, start: float, end: float) -> None:
         """Hold a connection from a process to a host."""
-        columns = {"remote_address": address(host), "remote_port": str(port)}
+        columns = {"remote_address": address(host), "remote_port": _port(port)}
         self.owned("open_sockets", process, columns, start, end)
+
+    def listen(
+        self,
+        process: Process,
+        port: int,
+        start: float,
+        end: float,
+        *,
+        where: str = "127.0.0.1",
+        protocol: str = TCP,
+    ) -> None:
+        """Listen on a port of an address."""
+        columns = {"address": where, "name": process.name, "port": _port(port), "protocol": protocol}
+        self.owned("listening_ports", process, columns, start, end)
 
     def open(self, process: Process, path: str, start: float, end: float) -> None:
         """Hold a file open."""
         self.owned("open_files", process, {"path": path}, start, end)
 
-    def log(self, time: float, tag: str, message: str, facility: str = "daemon", step: str = "") -> None:
-        """Write a line to syslog."""
+    def log(self, time: float, tag: str, message: str, facility: str, step: str = "") -> None:
+        """Write a line to syslog; the pack asks for the facilities ``auth`` and ``authpriv`` alone."""
         columns = {"facility": facility, "message": message, "severity": "6", "tag": tag, "time": f"{time:.0f}"}
         self.events.append(Event("syslog", columns, time, step=step))
 

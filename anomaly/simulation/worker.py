@@ -209,5 +209,5 @@ def cron(
     )
     path = command.split(maxsplit=1)[0]
     timeline.execute(path.replace("/bin/bash", "/usr/bin/bash"), command, start=time + 0.2, end=end, parent=shell)
-    message = f"({account.name}) CMD ({command})"
-    timeline.log(time, "CRON", message, "cron", step)
+    opened = f"pam_unix(cron:session): session opened for user {account.name}(uid={account.uid}) by root(uid=0)"
+    timeline.log(time, "CRON", opened, "authpriv", step)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sqlite3
 from collections import defaultdict
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 from time import asctime, gmtime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from anomaly.osquery import Action, Parser
 from anomaly.simulation import simulate
 from anomaly.simulation.results import QUERIES, Clock, lines
 from anomaly.simulation.simulator import MONDAY
@@ -28,21 +33,10 @@ KEYS = [
     "columns",
     "action",
 ]
-COLUMNS = {
-    "arp_cache": ["address", "mac"],
-    "kernel_modules": ["name"],
-    "listening_ports": ["port", "uid", "username"],
-    "logged_in_users": ["host", "time", "tty", "username"],
-    "open_files": ["path", "uid", "username"],
-    "open_sockets": ["remote_address", "remote_port", "uid", "username"],
-    "process_events": "auid cmdline cwd euid parent path pid time uid username".split(),  # noqa: SIM905 - one line
-    "processes": ["name", "path", "uid", "username"],
-    "shell_history": ["command", "time", "uid", "username"],
-    "syslog": ["facility", "message", "severity", "tag", "time"],
-    "usb_devices": ["model_id", "serial", "vendor_id"],
-    "user_events": "address auid message path pid terminal time type uid username".split(),  # noqa: SIM905 - the same
-}
 PREFIX = "pack_user_behavior_"
+CONF = runpy.run_path(str(Path(__file__).parents[1] / "test_conf.py"))
+PACK: dict[str, dict[str, Any]] = CONF["_PACK"]
+"""The queries of the shipped pack."""
 CHANCE = Random(0)  # noqa: S311 - for the splay of the intervals
 
 
@@ -78,16 +72,87 @@ def test_keys_and_types(results: list[dict[str, Any]]) -> None:
         assert list(result) == KEYS
         assert result["numerics"] is False
         assert [type(result[key]) for key in ("unixTime", "epoch", "counter")] == [int, int, int]
-        assert list(result["decorations"]) == ["host_uuid", "osquery_version", "username"]
+        assert list(result["decorations"]) == ["host_uuid", "osquery_version"]
         assert result["action"] in {"added", "removed"}
         assert result["calendarTime"] == f"{asctime(gmtime(result['unixTime']))} UTC"
 
 
-def test_columns_are_those_of_the_pack(results: list[dict[str, Any]]) -> None:
-    """Every row has the columns of its query, in alphabetical order, as strings; every query reports."""
-    seen = {(result["name"].removeprefix(PREFIX), tuple(result["columns"])) for result in results}
-    assert seen == {(query, tuple(columns)) for query, columns in COLUMNS.items()}
-    assert all(isinstance(value, str) for result in results for value in result["columns"].values())
+@pytest.fixture
+def tables() -> Iterator[sqlite3.Connection]:
+    """Stand in for osquery's tables, all of them empty."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(CONF["_TABLES"])
+    yield connection
+    connection.close()
+
+
+def rows(results: list[dict[str, Any]], query: str) -> list[dict[str, str]]:
+    """Return the columns of all rows of a query."""
+    return [result["columns"] for result in results if result["name"] == PREFIX + query]
+
+
+def test_queries_are_those_of_the_pack() -> None:
+    """The simulated osqueryd runs the pack's queries, at the pack's intervals."""
+    assert {query.name: (query.interval, query.removed) for query in QUERIES} == {
+        name: (query["interval"], query.get("removed", True)) for name, query in PACK.items()
+    }
+
+
+@pytest.mark.parametrize("query", PACK)
+def test_columns_are_those_of_the_pack(
+    tables: sqlite3.Connection, results: list[dict[str, Any]], query: str
+) -> None:
+    """Every row has the columns that the pack's SELECT yields, in alphabetical order, as strings."""
+    selected = [column[0] for column in tables.execute(PACK[query]["query"]).description]
+    assert {tuple(row) for row in rows(results, query)} == {tuple(sorted(selected))}
+    assert all(isinstance(value, str) for row in rows(results, query) for value in row.values())
+
+
+@pytest.mark.parametrize(
+    ("query", "table", "columns"),
+    [
+        ("open_files", "process_open_files", ("path",)),
+        ("syslog", "syslog_events", ("time", "facility", "severity", "tag", "message")),
+    ],
+)
+def test_pack_selects_what_is_simulated(
+    tables: sqlite3.Connection, results: list[dict[str, Any]], query: str, table: str, columns: tuple[str, ...]
+) -> None:
+    """No row is one that the pack's WHERE leaves out."""
+    told = {tuple(row[column] for column in columns) for row in rows(results, query)}
+    places = ", ".join("?" * len(columns))
+    tables.execute("INSERT INTO processes (pid) VALUES (1)")
+    tables.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", told)  # noqa: S608 - ours
+    if query == "open_files":
+        tables.execute("UPDATE process_open_files SET pid = 1")
+    assert len(tables.execute(PACK[query]["query"]).fetchall()) == len(told)
+
+
+def test_ports(results: list[dict[str, Any]]) -> None:
+    """A port is a number below those that the kernel hands out, or ``ephemeral``; both occur."""
+    remote = {row["remote_port"] for row in rows(results, "open_sockets")}
+    local = {row["port"] for row in rows(results, "listening_ports")}
+    assert {"22", "443", "ephemeral"} <= remote
+    assert {"22", "631", "3389", "5173", "8888", "ephemeral"} <= local
+    assert all(0 < int(port) < 32768 for port in (remote | local) - {"ephemeral"})
+
+
+def test_login_user_beats_real_user(results: list[dict[str, Any]]) -> None:
+    """An audited row names the user of its auid, or of its uid where no login started the process."""
+    names = {row["uid"]: row["username"] for row in rows(results, "processes")}
+    for query in ("process_events", "user_events"):
+        for row in rows(results, query):
+            assert row["username"] == names[row["uid"] if row["auid"] == "4294967295" else row["auid"]]
+
+
+def test_rows_of_the_host_name_nobody() -> None:
+    """The parser lays facts of the machine to the host, and every row to whom the simulator says."""
+    made = simulate(seed=5, days=1).normal
+    parser = Parser()
+    for line in made:
+        (action,) = cast(list[Action], parser.parse(line.text.encode()))
+        assert action.user == line.user
+    assert "host:ws1" in {line.user for line in made}
 
 
 def test_json_is_compact(texts: list[str], results: list[dict[str, Any]]) -> None:

@@ -63,6 +63,15 @@ def test_ssh_connects() -> None:
     assert socket.until == timeline.processes[-1].end
 
 
+@pytest.mark.parametrize(("line", "port"), [("npm run dev", "5173"), ("python -m gateway --port 8090", "8090")])
+def test_server_listens(line: str, port: str) -> None:
+    """A server listens on the port that its command line names, or else on its usual one."""
+    timeline = Timeline()
+    shell(timeline).run(line, 10)
+    (state,) = (state for state in timeline.states if state.query == "listening_ports")
+    assert (state.columns["port"], state.columns["protocol"], state.columns["username"]) == (port, "6", "dana")
+
+
 def test_sudo_keeps_the_login_user() -> None:
     """What sudo runs is root's, but audit still knows who logged in; and sudo leaves its records."""
     timeline = Timeline()

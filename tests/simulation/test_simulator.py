@@ -115,8 +115,7 @@ def test_labels_fit(written: list[Path], label: str, victim: str, fewest: int, m
     assert [int(row["line"]) for row in rows] == sorted({int(row["line"]) for row in rows})
     for row in rows:
         result = json.loads(lines[int(row["line"]) - 1])
-        who = result["columns"].get("username") or result["decorations"]["username"]
-        assert (row["user"], row["label"], who) == (victim, label, victim)
+        assert (row["user"], row["label"], result["columns"]["username"]) == (victim, label, victim)
         assert row["step"]
 
 

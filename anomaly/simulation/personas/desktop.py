@@ -64,11 +64,7 @@ def firefox(sites: float) -> App:
         hours=5,
         site="site",
         sites=sites,
-        files=(
-            "{home}/snap/firefox/common/.mozilla/firefox/default/places.sqlite",
-            "{home}/snap/firefox/common/.mozilla/firefox/default/cookies.sqlite",
-        ),
-        document="document",
+        document="document",  # of its own stores the pack sees nothing
         documents=0.8,
         upgrade=("firefox/4793", "firefox/4848"),
     )
@@ -126,5 +122,5 @@ JUPYTER = App(
     files=("{home}/.local/share/jupyter/nbsignatures.db",),
     document="notebook",
     documents=3,
-    port=True,
+    port=8888,
 )

@@ -1,0 +1,333 @@
+"""The commands as a person meets them: exit codes and exact words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from anomaly import cli, options
+from anomaly.detectors.interface import Algorithm
+from anomaly.errors import AnomalyError
+from anomaly.records import Severity
+
+ROOT = Path(__file__).parents[1]
+DEFAULT = "/var/log/osquery/osqueryd.results.log"
+
+
+def line(user: str, number: int, command: str = "ls") -> str:
+    """Make one result line."""
+    return json.dumps(
+        {
+            "name": "pack_user_behavior_shell_history",
+            "hostIdentifier": "ws1",
+            "calendarTime": "-",
+            "unixTime": 1_790_000_000 + 60 * number,
+            "epoch": 0,
+            "counter": 1 + number,
+            "numerics": False,
+            "columns": {"command": command, "uid": "1000", "username": user},
+            "action": "added",
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a log in which alice has enough actions to learn from and bob has not."""
+    path = tmp_path_factory.mktemp("log") / "osqueryd.results.log"
+    words = ("ls", "git status", "make", "vim a.c", "cd src")
+    rows = [line("alice", number, words[number * number % 5]) for number in range(700)]
+    rows += [line("bob", 700 + number) for number in range(30)]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def models(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a model of alice."""
+    folder = tmp_path_factory.mktemp("models") / "models"
+    result = run("train", "--user", "alice", "-a", "ocsvm", "-l", log, "--models", folder)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def run(*words: object) -> Result:
+    """Run ``anomaly`` with some words."""
+    return CliRunner().invoke(cli.main, [str(word) for word in words])
+
+
+def commands(command: click.Command = cli.main, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every command."""
+    yield path
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from commands(inner, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_every_command_explains_itself_with_an_example(path: tuple[str, ...]) -> None:
+    """Each command's help has an example that names it."""
+    result = run(*path, "--help")
+    assert result.exit_code == 0
+    example = result.output.partition("Example:")[2]
+    assert " ".join(("anomaly", *path)) in example
+
+
+@pytest.mark.parametrize("path", [path for path in commands() if path], ids=" ".join)
+def test_readme_names_every_command(path: tuple[str, ...]) -> None:
+    """No command is missing from README."""
+    readme = (ROOT / "README.md").read_text()
+    assert f"`{path[-1]}`" in readme or f"anomaly {' '.join(path)}" in readme
+
+
+def test_the_words_for_algorithms_and_severities_are_the_programs() -> None:
+    """What the command line offers is what there is (it names them without importing numpy)."""
+    assert list(options.ALGORITHMS) == [algorithm.value for algorithm in Algorithm]
+    assert list(options.SEVERITIES) == [severity.value for severity in Severity if severity.rank]
+
+
+def test_every_error_has_an_exit_code_of_its_own_that_readme_lists() -> None:
+    """Errors that can be raised have different codes, each with a row in README."""
+
+    def leaves(error: type[AnomalyError]) -> Iterator[type[AnomalyError]]:
+        for inner in error.__subclasses__():
+            yield from leaves(inner)
+        if not error.__subclasses__():
+            yield error
+
+    codes = [error.exit_code for error in leaves(AnomalyError)]
+    assert len(set(codes)) == len(codes)
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"| {code} |" in readme for code in (0, 1, *codes, cli.EXIT_FOUND))
+
+
+def test_training_needs_to_know_whom() -> None:
+    """Neither or both of --user and --all-users is a usage error."""
+    for words in ((), ("--user", "alice", "--all-users")):
+        result = run("train", *words)
+        assert result.exit_code == 2
+        assert "Error: Give either --user NAME or --all-users." in result.stderr
+
+
+def test_a_missing_log_says_what_to_do(tmp_path: Path, models: Path) -> None:
+    """A log that is not there ends with 3 and asks for the right path."""
+    missing = tmp_path / "no.log"
+    for words in (
+        ("train", "--user", "alice"),
+        ("predict", "--user", "alice", "--no-follow", "--state", tmp_path / "s"),
+    ):
+        result = run(*words, "-l", missing, "--models", models)
+        assert result.exit_code == 3
+        assert result.stderr.startswith(f"Error: {missing} does not exist;")
+
+
+def test_a_log_that_is_a_directory_is_not_read(tmp_path: Path) -> None:
+    """What is no regular file ends with 4."""
+    result = run("users", "-l", tmp_path)
+    assert result.exit_code == 4
+    assert "regular file" in result.stderr
+
+
+def test_an_empty_log_says_so(tmp_path: Path) -> None:
+    """An empty log ends with 5, and so does one without a single action."""
+    empty = tmp_path / "osqueryd.results.log"
+    empty.touch()
+    for command in (("train", "--all-users"), ("train", "--user", "alice"), ("users",)):
+        result = run(*command, "-l", empty, "--models", tmp_path / "m")
+        assert result.exit_code == 5
+        assert result.stderr.startswith(f"Error: {empty} is empty.")
+    empty.write_text("not json\nseverity=0 location=init.cpp:190 message=started\n")
+    result = run("users", "-l", empty)
+    assert result.exit_code == 5
+    assert "2 lines and no action to learn from (not_json 1, status 1)" in result.stderr
+
+
+def test_predicting_on_an_empty_log_says_so(tmp_path: Path, models: Path) -> None:
+    """Nothing to score in the whole log is an error; nothing new is not."""
+    empty = tmp_path / "osqueryd.results.log"
+    empty.touch()
+    result = run(
+        "predict", "--user", "alice", "--no-follow", "-l", empty, "--models", models, "--state", tmp_path / "s"
+    )
+    assert result.exit_code == 5
+    assert result.stderr.startswith(f"Error: {empty} is empty.")
+
+
+def test_too_little_data_says_how_many_actions_are_missing(log: Path, tmp_path: Path) -> None:
+    """Thirty actions are 470 too few, and the exit code is 6."""
+    result = run("train", "--user", "bob", "-a", "OCSVM", "-l", log, "--models", tmp_path)
+    assert result.exit_code == 6
+    assert "'bob' has 30 actions to learn from, and 500 are needed: 470 are missing." in result.stderr
+
+
+def test_an_unknown_user_is_met_with_the_nearest(log: Path, models: Path, tmp_path: Path) -> None:
+    """A misspelt name ends with 7 and is told what was probably meant, by training and by prediction."""
+    trained = run("train", "--user", "alcie", "-l", log, "--models", tmp_path / "m")
+    predicted = run("predict", "--user", "alcie", "-l", log, "--models", models, "--state", tmp_path / "s")
+    for result in (trained, predicted):
+        assert result.exit_code == 7
+        assert "Did you mean 'alice'?" in result.stderr
+
+
+def test_no_model_at_all_says_how_to_make_one(log: Path, tmp_path: Path) -> None:
+    """Prediction before any training ends with 7 and the command to run."""
+    result = run("predict", "--all-users", "-l", log, "--models", tmp_path / "m", "--state", tmp_path / "s")
+    assert result.exit_code == 7
+    assert "anomaly train --all-users" in result.stderr
+
+
+def test_a_directory_that_everybody_may_write_is_refused(log: Path, models: Path, tmp_path: Path) -> None:
+    """A world-writable models directory ends with 8 and the command that mends it."""
+    models.chmod(0o777)
+    try:
+        result = run("predict", "--user", "alice", "-l", log, "--models", models, "--state", tmp_path / "s")
+    finally:
+        models.chmod(0o700)
+    assert result.exit_code == 8
+    assert f"{models} is not to be trusted: everybody may write it." in result.stderr
+    assert f"chmod go-w {models}" in result.stderr
+
+
+def test_training_everyone_passes_over_who_has_too_little(log: Path, tmp_path: Path) -> None:
+    """With --all-users a user with too few actions is named, and the others are learned."""
+    result = run("train", "--all-users", "-a", "OCSVM", "-l", log, "--models", tmp_path / "m")
+    assert result.exit_code == 0
+    assert "alice: model 1 (OCSVM) from 700 actions" in result.stderr
+    assert "bob" in result.stderr
+
+
+def test_prediction_as_json_is_one_record_per_action(log: Path, models: Path, tmp_path: Path) -> None:
+    """Every action of the user gives one line of JSON on stdout; words for people go to stderr."""
+    words = ("--from", "start", "--no-follow", "--format", "json", "-l", log, "--models", models)
+    result = run("predict", "--user", "alice", *words, "--state", tmp_path / "s")
+    assert result.exit_code == 0
+    records = [json.loads(text) for text in result.stdout.splitlines()]
+    assert len(records) == 700
+    assert {record["user"] for record in records} == {"alice"}
+    assert all(0 <= record["score"] <= 100 and 0 <= record["risk"] <= 100 for record in records)
+    assert "730 lines, 730 actions, 700 scored" in result.stderr
+
+
+def test_every_user_gives_records_and_the_unknown_ones_no_score(log: Path, models: Path, tmp_path: Path) -> None:
+    """With --all-users a user without a model has null figures and the state none."""
+    words = ("--from", "start", "--no-follow", "--format", "json", "-l", log, "--models", models)
+    result = run("predict", "--all-users", *words, "--state", tmp_path / "s")
+    records = [json.loads(text) for text in result.stdout.splitlines()]
+    bobs = [record for record in records if record["user"] == "bob"]
+    assert len(records) == 730
+    assert len(bobs) == 30
+    assert all(r["score"] is None and r["risk"] is None and r["model"]["state"] == "none" for r in bobs)
+
+
+def test_prediction_goes_on_after_training_and_then_after_itself(log: Path, models: Path, tmp_path: Path) -> None:
+    """The first run shows only what came after training; the second only what came after the first."""
+    copy = tmp_path / log.name
+    copy.write_bytes(log.read_bytes())
+    words = ("--no-follow", "--format", "json", "-l", copy, "--models", models, "--state", tmp_path / "s")
+    assert run("predict", "--user", "alice", *words).stdout == ""
+    with copy.open("a") as file:
+        file.write(line("alice", 900, "nmap -sS 10.0.0.0/24") + "\n")
+    fresh = run("predict", "--user", "alice", *words).stdout.splitlines()
+    assert [json.loads(text)["columns"]["command"] for text in fresh] == ["nmap -sS 10.0.0.0/24"]
+    assert run("predict", "--user", "alice", *words).stdout == ""
+
+
+def test_only_high_scores_are_shown_where_asked(log: Path, models: Path, tmp_path: Path) -> None:
+    """--min-score hides what is below it."""
+    words = ("--from", "start", "--no-follow", "--format", "json", "-l", log, "--models", models)
+    result = run("predict", "--user", "alice", *words, "--state", tmp_path / "s", "--min-score", "10")
+    scores = [json.loads(text)["score"] for text in result.stdout.splitlines()]
+    assert len(scores) < 700
+    assert all(score >= 10 for score in scores)
+
+
+def test_fail_on_ends_with_its_own_code(log: Path, models: Path, tmp_path: Path) -> None:
+    """--fail-on ends with 20 once something of that severity was scored, and with 0 before."""
+    copy = tmp_path / log.name
+    copy.write_bytes(log.read_bytes())
+    words = ("--no-follow", "-l", copy, "--models", models, "--state", tmp_path / "s", "--fail-on", "notice")
+    assert run("predict", "--user", "alice", *words).exit_code == 0
+    with copy.open("a") as file:
+        file.writelines(line("alice", 900 + n, f"nmap -sS 10.{n}.0.0/24") + "\n" for n in range(100))
+    assert run("predict", "--user", "alice", *words).exit_code == 20
+
+
+def test_text_output_escapes_what_a_terminal_would_obey(log: Path, models: Path, tmp_path: Path) -> None:
+    """An escape sequence in a command line reaches neither text nor JSON as such."""
+    copy = tmp_path / log.name
+    copy.write_bytes(log.read_bytes() + (line("alice", 901, "\x1b]0;pwned\x07\x1b[2J") + "\n").encode())
+    for form in ("text", "json"):
+        words = ("--no-follow", "-l", copy, "--models", models, "--state", tmp_path / form, "--format", form)
+        result = run("predict", "--user", "alice", *words)
+        assert result.exit_code == 0
+        assert "pwned" in result.stdout
+        assert "\x1b" not in result.output
+        assert "\x07" not in result.output
+
+
+def test_users_says_who_is_there_and_who_has_a_model(log: Path, models: Path) -> None:
+    """The table has a row per user, with what is missing."""
+    result = run("users", "-l", log, "--models", models)
+    assert result.exit_code == 0
+    rows = {row.split()[0]: row for row in result.stdout.splitlines()}
+    assert "700" in rows["alice"]
+    assert rows["alice"].endswith("1 in use")
+    assert rows["bob"].endswith("470 short")
+    as_json = [
+        json.loads(row)
+        for row in run("users", "-l", log, "--models", models, "--format", "json").stdout.splitlines()
+    ]
+    assert [row["user"] for row in as_json] == ["alice", "bob"]
+
+
+def test_models_can_be_listed_shown_rolled_back_and_pruned(log: Path, tmp_path: Path) -> None:
+    """Versions count up; rollback goes to the one before; prune keeps the one in use."""
+    folder = tmp_path / "models"
+    for _ in range(3):
+        assert run("train", "--user", "alice", "-a", "OCSVM", "-l", log, "--models", folder).exit_code == 0
+    assert run("models", "rollback", "--user", "alice", "--models", folder).stderr == "alice: model 2 is in use.\n"
+    listed = [
+        json.loads(row)
+        for row in run("models", "list", "--models", folder, "--format", "json").stdout.splitlines()
+    ]
+    assert [(row["version"], row["in use"]) for row in listed] == [(1, ""), (2, "yes"), (3, "")]
+    assert "700" in run("models", "show", "--user", "alice", "--models", folder).stdout
+    assert run("models", "prune", "--keep", "1", "--models", folder).stderr == "alice: deleted 1.\n"
+    assert run("models", "rollback", "--user", "alice", "--models", folder).exit_code == 7
+
+
+def test_an_unknown_setting_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
+    """A misspelt key in the configuration ends with 2."""
+    file = tmp_path / "anomaly.toml"
+    file.write_text('algoritm = "OCSVM"\n')
+    result = run("-c", file, "users", "-l", tmp_path)
+    assert result.exit_code == 2
+    assert "unknown key 'algoritm'. Did you mean 'algorithm'?" in result.stderr
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    log: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings come from the flag, then ANOMALY_*, then the file, then the default."""
+    file = tmp_path / "anomaly.toml"
+    file.write_text(f'log = "{log}"\nformat = "json"\nmodels = "{models}"\n')
+    assert json.loads(run("-c", file, "users").stdout.splitlines()[0])["user"] == "alice"
+    monkeypatch.setenv("ANOMALY_FORMAT", "text")
+    assert run("-c", file, "users").stdout.startswith("user")
+    assert run("-c", file, "users", "--format", "json").stdout.startswith("{")
+    monkeypatch.setenv("ANOMALY_LOG", str(tmp_path / "elsewhere"))
+    assert run("-c", file, "users").exit_code == 3
+    assert DEFAULT in run("users", "--help").output
+
+
+def test_simulate_writes_the_sample_logs(tmp_path: Path) -> None:
+    """The files are there and each is said to be simulated."""
+    result = run("simulate", "--seed", "3", "--days", "3", tmp_path)
+    assert result.exit_code == 0
+    assert len(list(tmp_path.iterdir())) == 5
+    assert all("simulated" in row for row in result.stderr.splitlines())

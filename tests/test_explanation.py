@@ -1,0 +1,314 @@
+"""The reasons of a score: each kind in a situation made for it."""
+
+from __future__ import annotations
+
+from math import log2
+
+import numpy as np
+import pytest
+
+from anomaly.corpus import Corpus
+from anomaly.detectors.interface import WINDOW, Detector, Evidence, State
+from anomaly.detectors.lstm import MIX, Lstm
+from anomaly.detectors.ocsvm import OneClassSvm
+from anomaly.explanation import MAX_REASONS, MAX_TEXT, explain, spoken, unusual_hour
+from anomaly.osquery import Action
+from anomaly.records import Reason, ReasonKind
+from anomaly.tokenizer import BUCKETS, Tokenizer
+
+UNITS = 4
+NINE_TO_FIVE = [0] * 9 + [500] * 7 + [900] + [0] * 7
+DAY = 1_699_920_000
+"""A midnight, UTC."""
+
+
+def action(query: str = "shell_history", **columns: str) -> Action:
+    """Make an action of alice's."""
+    return Action(time=5, host="ws1", user="alice", query=query, verb="added", columns=columns)
+
+
+HISTORY = [action(command=c) for c in ["ls"] * 600 + ["git"] * 300 + ["vim"] * 100 + ["sudo reboot"] * 3]
+
+
+def fitted(actions: list[Action]) -> Tokenizer:
+    """Fit a tokenizer to actions."""
+    corpus = Corpus()
+    for order, one in enumerate(actions):
+        corpus.append(order, one)
+    return Tokenizer.fit(corpus, corpus.rows())
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """Fit to a history of mostly ls."""
+    return fitted(HISTORY)
+
+
+def lstm_of(tokenizer: Tokenizer, **arrays: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Lstm:
+    """Make a network of zeros for a vocabulary, but for some arrays; it starts from silence."""
+    size, kinds = tokenizer.size, len(tokenizer.heads[0].tokens)
+    learned = {
+        "kernel": np.zeros((size, 4 * UNITS), np.float32),
+        "recurrent": np.zeros((UNITS, 4 * UNITS), np.float32),
+        "bias": np.zeros(4 * UNITS, np.float32),
+        "output": np.zeros((size, UNITS), np.float32),
+        "output_bias": np.zeros(size, np.float32),
+        "hidden": np.zeros(UNITS, np.float32),
+        "cell": np.zeros(UNITS, np.float32),
+        **arrays,
+    }
+    frequency = np.zeros(size)
+    for head in tokenizer.heads:
+        counts = np.array([token.count + 0.5 for token in head.tokens])
+        frequency[head.start : head.stop] = counts / counts.sum()
+    return Lstm(
+        **learned,
+        starts=np.array([*(head.start for head in tokenizer.heads), size], np.int32),
+        frequency=frequency,
+        rarity=np.array([[[0.0, 5.0, 1.0], [1.0, 0.1, 0.0]]] * kinds),
+        recent=np.zeros(0),
+    )
+
+
+def token_of(tokenizer: Tokenizer, command: str) -> int:
+    """Give the token of a command."""
+    return tokenizer.encode(action(command=command)).ids[1]
+
+
+def expecting(tokenizer: Tokenizer, *commands: str) -> Lstm:
+    """Make a network that always expects these commands, the first one most."""
+    bias = np.zeros(tokenizer.size, np.float32)
+    for rank, command in enumerate(commands):
+        bias[token_of(tokenizer, command)] = 12.0 - rank
+    return lstm_of(tokenizer, output_bias=bias)
+
+
+def svm_of(tokenizer: Tokenizer, *habits: Action) -> OneClassSvm:
+    """Make a window model whose support vector is a bag of habits, and whose window is full of the first one."""
+    support = np.zeros((1, BUCKETS), np.uint8)
+    for habit in habits:
+        support[0, list(tokenizer.encode(habit).buckets)] = 1
+    window = [tokenizer.encode(habits[0]).buckets] * WINDOW
+    return OneClassSvm(support, np.ones(1), 0.5, np.array(window, np.int16))
+
+
+def reasons_of(
+    tokenizer: Tokenizer, detector: Detector, *actions: Action, window: bool = False
+) -> tuple[Reason, ...]:
+    """Score actions one after another and give the reasons of the last one."""
+    state: State = detector.start()
+    reasons: tuple[Reason, ...] = ()
+    for one in actions:
+        tokens = tokenizer.encode(one)
+        evidence = detector.score(state, tokens)
+        reasons = explain(tokenizer, detector, state, one, tokens, evidence, window=window)
+    return reasons
+
+
+class TestSurprises:
+    """The reasons of the sequence model."""
+
+    def test_new_value(self, tokenizer: Tokenizer) -> None:
+        """A value that training never saw is new; what the user does there most was expected."""
+        (reason,) = reasons_of(tokenizer, expecting(tokenizer, "vim"), action(command="nmap"))
+        assert reason.kind is ReasonKind.NEW_VALUE
+        assert (reason.field, reason.value) == ("command", "nmap")
+        assert (reason.seen, reason.of) == (0, 1003)
+        assert reason.expected == ("ls", "git", "vim")
+
+    def test_rare_value(self, tokenizer: Tokenizer) -> None:
+        """A value of less than one action in 100 is rare, and was seen so often."""
+        (reason,) = reasons_of(tokenizer, expecting(tokenizer, "vim"), action(command="sudo reboot"))
+        assert reason.kind is ReasonKind.RARE_VALUE
+        assert (reason.seen, reason.of) == (3, 1003)
+        assert reason.expected == ("ls", "git", "vim")
+
+    def test_unexpected_next(self, tokenizer: Tokenizer) -> None:
+        """A usual value at an unusual moment is unexpected; what the network would rather have seen is told."""
+        lstm = expecting(tokenizer, "git", "ls", "sudo reboot")
+        (reason,) = reasons_of(tokenizer, lstm, action(command="vim"))
+        assert reason.kind is ReasonKind.UNEXPECTED_NEXT
+        assert (reason.seen, reason.of) == (100, 1003)
+        assert reason.expected == ("git", "ls", "sudo reboot")
+        share = MIX * 100.5 / (1003 + 0.5 * len(tokenizer.heads[1].tokens))
+        assert reason.bits == pytest.approx(-log2(share), abs=0.01)
+
+    def test_expected_is_what_was_expected_before(self, tokenizer: Tokenizer) -> None:
+        """What was expected is read off the state before the action, not the one that the action led to."""
+        vim, git = token_of(tokenizer, "vim"), token_of(tokenizer, "git")
+        kernel = np.zeros((tokenizer.size, 4 * UNITS), np.float32)
+        kernel[vim] = 9.0  # after vim the hidden state is far from zero
+        output = np.zeros((tokenizer.size, UNITS), np.float32)
+        output[git] = 9.0  # and git is what comes then
+        bias = np.zeros(tokenizer.size, np.float32)
+        bias[token_of(tokenizer, "ls")] = 9.0
+        lstm = lstm_of(tokenizer, kernel=kernel, output=output, output_bias=bias)
+        assert reasons_of(tokenizer, lstm, action(command="vim"))[0].expected[0] == "ls"
+        assert reasons_of(tokenizer, lstm, action(command="vim"), action(command="vim"))[0].expected[0] == "git"
+
+    def test_what_was_expected_needs_no_reason(self, tokenizer: Tokenizer) -> None:
+        """An action that costs few bits has no reasons."""
+        assert reasons_of(tokenizer, expecting(tokenizer, "ls"), action(command="ls")) == ()
+
+    def test_an_unseen_kind_is_new(self, tokenizer: Tokenizer) -> None:
+        """A query that training never saw is a new kind of action."""
+        bias = np.zeros(tokenizer.size, np.float32)
+        bias[2] = 12.0
+        reason, *_ = reasons_of(
+            tokenizer, lstm_of(tokenizer, output_bias=bias), action("kernel_modules", name="x")
+        )
+        assert (reason.kind, reason.field, reason.value) == (
+            ReasonKind.NEW_VALUE,
+            "action",
+            "kernel_modules added",
+        )
+        assert (reason.seen, reason.of) == (0, 1003)
+        assert reason.expected == ("shell_history added",)
+
+    def test_at_most_three_the_most_surprising_first(self) -> None:
+        """Of six surprising columns the three that cost the most bits are told."""
+        columns = [f"c{n}" for n in range(6)]
+        tokenizer = fitted([action(**dict.fromkeys(columns, "usual"))] * 200)
+        bias = np.zeros(tokenizer.size, np.float32)
+        for rank, head in enumerate(tokenizer.heads[1:]):
+            bias[head.start + 1] = 3.0 + rank / 10
+        one = action(**dict.fromkeys(columns, "new"))
+        reasons = reasons_of(tokenizer, lstm_of(tokenizer, output_bias=bias), one)
+        assert [reason.field for reason in reasons] == ["c5", "c4", "c3"]
+        assert len(reasons) == MAX_REASONS
+
+    def test_columns_never_seen_are_passed_over(self, tokenizer: Tokenizer) -> None:
+        """A column that the network does not know does not shift what the others are told of."""
+        one = Action(5, "ws1", "alice", "shell_history", "added", {"odd": "x", "command": "nmap", "odder": "y"})
+        (reason,) = reasons_of(tokenizer, expecting(tokenizer, "ls"), one)
+        assert (reason.field, reason.value) == ("command", "nmap")
+
+
+class TestStrangers:
+    """The reasons of the window model."""
+
+    def test_new_value(self, tokenizer: Tokenizer) -> None:
+        """A value that training never saw, in a window unlike any, is new."""
+        reasons = reasons_of(tokenizer, svm_of(tokenizer, action(command="ls")), action(command="nmap"))
+        assert [(reason.kind, reason.value, reason.seen, reason.of) for reason in reasons] == [
+            (ReasonKind.NEW_VALUE, "nmap", 0, 1003)
+        ]
+        assert reasons[0].expected == ("ls", "git", "vim")
+
+    def test_rare_value(self, tokenizer: Tokenizer) -> None:
+        """A value of less than one action in 100 is rare."""
+        reasons = reasons_of(tokenizer, svm_of(tokenizer, action(command="ls")), action(command="sudo reboot"))
+        assert [(reason.kind, reason.value, reason.seen) for reason in reasons] == [
+            (ReasonKind.RARE_VALUE, "sudo reboot", 3)
+        ]
+
+    def test_a_column_never_seen_is_new(self, tokenizer: Tokenizer) -> None:
+        """A column that training never saw has no count and nothing expected."""
+        one = action(command="ls", odd="x")
+        (reason,) = reasons_of(tokenizer, svm_of(tokenizer, action(command="ls")), one)
+        assert (reason.kind, reason.field, reason.value) == (ReasonKind.NEW_VALUE, "odd", "x")
+        assert (reason.seen, reason.of, reason.expected) == (0, 0, ())
+
+    def test_unusual_mix(self, tokenizer: Tokenizer) -> None:
+        """A window that asks for it is explained by its strangest value, and by the habits it lacks."""
+        svm = svm_of(tokenizer, action(command="ls"), action(command="git"))
+        assert reasons_of(tokenizer, svm, action(command="vim")) == ()
+        (reason,) = reasons_of(tokenizer, svm, action(command="vim"), window=True)
+        assert (reason.kind, reason.field, reason.value) == (ReasonKind.UNUSUAL_MIX, "command", "vim")
+        assert (reason.seen, reason.of) == (100, 1003)
+        assert len(reason.expected) == 1
+        assert "git" in reason.expected[0]
+
+    @pytest.mark.parametrize("window", [False, True])
+    def test_at_most_three(self, tokenizer: Tokenizer, *, window: bool) -> None:
+        """However many columns are new, three reasons are told, and of them one of the window that asks for it."""
+        one = action(**{f"odd{n}": "x" for n in range(9)})
+        reasons = reasons_of(tokenizer, svm_of(tokenizer, action(command="ls")), one, window=window)
+        assert len(reasons) == MAX_REASONS
+        assert [reason.kind is ReasonKind.UNUSUAL_MIX for reason in reasons] == [False, False, window]
+
+
+class TestHostileValues:
+    """Whoever writes the log chooses what is shown."""
+
+    @pytest.mark.parametrize("detector", ["lstm", "svm"])
+    def test_are_cut(self, detector: str) -> None:
+        """Values, queries and what was expected instead are shown up to MAX_TEXT characters."""
+        tokenizer = fitted([action(command="l" * 5000)] * 200)
+        made: Detector = svm_of(tokenizer, action(command="l" * 5000))
+        if detector == "lstm":
+            made = expecting(tokenizer, "l" * 5000)
+        found = [
+            *reasons_of(tokenizer, made, action(command="n" * 100_000), window=True),
+            *reasons_of(tokenizer, made, action("q" * 100_000, command="ls"), window=True),
+        ]
+        assert {len(reason.value) for reason in found} >= {MAX_TEXT}
+        shown = [text for reason in found for text in (reason.value, *reason.expected)]
+        assert max(map(len, shown)) == MAX_TEXT
+
+    def test_a_column_is_cut(self) -> None:
+        """The name of a column is the log's to choose, too."""
+        tokenizer = fitted(HISTORY)
+        one = action(command="ls", **{"c" * 100_000: "x"})
+        (reason,) = reasons_of(tokenizer, svm_of(tokenizer, action(command="ls")), one)
+        assert len(reason.field) <= MAX_TEXT
+
+
+class TestUnusualHour:
+    """The hour explains a score and is no part of it."""
+
+    def test_says_when_the_user_is_active(self) -> None:
+        """An hour without a single action is unusual; the busiest hours were expected."""
+        reason = unusual_hour(DAY + 2 * 3600 + 59, NINE_TO_FIVE, days=7)
+        assert reason is not None
+        assert (reason.kind, reason.field, reason.value) == (ReasonKind.UNUSUAL_HOUR, "time", "02:00 UTC")
+        assert reason.expected == ("16:00 UTC", "09:00 UTC", "10:00 UTC")
+        assert (reason.seen, reason.of) == (0, 4400)
+        assert reason.bits == pytest.approx(-log2(0.5 / 4412), abs=0.01)
+
+    def test_a_rare_hour_counts_what_was_seen(self) -> None:
+        """An hour with few actions is unusual, too, and says how few."""
+        hours = [3, *NINE_TO_FIVE[1:]]
+        reason = unusual_hour(DAY, hours, days=30)
+        assert reason is not None
+        assert (reason.value, reason.seen, reason.of) == ("00:00 UTC", 3, 4403)
+
+    @pytest.mark.parametrize(
+        ("time", "hours", "days"),
+        [
+            (DAY + 9 * 3600, NINE_TO_FIVE, 30),  # a usual hour
+            (DAY + 2 * 3600, NINE_TO_FIVE, 6),  # too few days
+            (0, NINE_TO_FIVE, 30),  # no time
+            (DAY + 2 * 3600, [0] * 24, 30),  # nothing seen
+            (DAY + 2 * 3600, [0] * 9 + [20] * 8 + [0] * 7, 30),  # too little seen
+        ],
+    )
+    def test_is_not_told_without_evidence(self, time: int, hours: list[int], days: int) -> None:
+        """A usual hour, few days, few actions or an action without a time give no reason."""
+        assert unusual_hour(time, hours, days) is None
+
+
+def test_spoken_is_what_the_tokens_stand_for() -> None:
+    """There is one entry a bucket, and one with a vocabulary an id."""
+    tokenizer = fitted(HISTORY)
+    one = Action(5, "ws1", "alice", "shell_history", "added", {"odd": "x", "command": "git", "username": "alice"})
+    entries = spoken(tokenizer, one)
+    tokens = tokenizer.encode(one)
+    assert [(entry.column, entry.value, entry.seen) for entry in entries] == [
+        ("action", "shell_history added", 1003),
+        ("odd", "x", 0),
+        ("command", "git", 300),
+    ]
+    assert len(entries) == len(tokens.buckets)
+    heads = [entry.head for entry in entries if entry.head is not None]
+    assert all(head.start <= token < head.stop for token, head in zip(tokens.ids, heads, strict=True))
+
+
+def test_another_detector_is_refused() -> None:
+    """A state that is not the detector's is a mistake in the program."""
+    tokenizer = fitted(HISTORY)
+    lstm, svm = lstm_of(tokenizer), svm_of(tokenizer, action(command="ls"))
+    one = action(command="ls")
+    evidence = Evidence(0.0, 0.0, 0.0, (1.0, 1.0))
+    with pytest.raises(TypeError, match="Lstm"):
+        explain(tokenizer, lstm, svm.start(), one, tokenizer.encode(one), evidence, window=False)

