@@ -39,7 +39,7 @@ class Intrusion(NamedTuple):
 
 INTRUSIONS = (
     Intrusion("masquerade", "alice", "bob sits at alice's keyboard, twice in two days"),
-    Intrusion("attack", "carol", "carol's account is taken: reconnaissance, tools, persistence, exfiltration"),
+    Intrusion("attack", "carol", "somebody takes carol's account and ransacks it"),
 )
 
 
@@ -66,7 +66,7 @@ def demonstrate(algorithm: Algorithm, sink: Sink, echo: Callable[[str], None], w
     """
     with tempfile.TemporaryDirectory(prefix="anomaly-demo-") as folder:
         logs = sample_logs(Path(folder))
-        echo(f"Learning two weeks of three SIMULATED users ({algorithm.value}), from {logs / NORMAL}")
+        echo(f"Learning two weeks of three SIMULATED users ({algorithm.value}):")
         for user in USERS:
             for outcome in enrol(Enrolment((logs / NORMAL,), Path(folder) / "models", algorithm, user), watch):
                 echo(f"  {outcome}")
@@ -132,16 +132,14 @@ def findings(judged: list[Judged], intrusion: Intrusion) -> Iterator[str]:
             f" {sum(labels[begins:found]):,} actions after the"
         )
         yield f"  stranger began; its highest was {max(risks):.1f}."
-    yield (
-        f"  Blocks of 100 actions: the stranger's {_range(foreign)}, {intrusion.victim}'s own {_range(own)};"
-        f" AUC {auc(own, foreign):.3f}."
-    )
+    yield f"  Risk after each {WINDOW} actions: the stranger's {_range(foreign)},"
+    yield f"  {intrusion.victim}'s own {_range(own)} (AUC {auc(own, foreign):.3f})."
     for user in USERS:
-        yield "  " + own_alarms([entry for entry in judged if entry.score.action.user == user], user)
+        yield from own_alarms([entry for entry in judged if entry.score.action.user == user], user)
 
 
-def own_alarms(entries: list[Judged], user: str) -> str:
-    """Say how often a user's own actions were at an alarming risk, and why that was right where it was."""
+def own_alarms(entries: list[Judged], user: str) -> Iterator[str]:
+    """Say how often a user's own actions were at an alarming risk, and where that was right."""
     alarms, after, last = 0, 0, -WINDOW
     for number, entry in enumerate(entries):
         if entry.foreign:
@@ -150,8 +148,9 @@ def own_alarms(entries: list[Judged], user: str) -> str:
             alarms += 1
             after += number - last < WINDOW
     own = sum(not entry.foreign for entry in entries)
-    said = f"{user}'s own {own:,} actions: {alarms:,} at a risk of {ALARM:.0f} or more"
-    return said + (f", {after:,} of them with the stranger's among the last {WINDOW}." if after else ".")
+    yield f"  {user}'s own {own:,} actions: {alarms:,} at a risk of {ALARM:.0f} or more" + ("," if after else ".")
+    if after:
+        yield f"    {after:,} of them with the stranger's among the last {WINDOW}."
 
 
 def _range(figures: list[float]) -> str:

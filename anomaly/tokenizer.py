@@ -201,7 +201,7 @@ class Tokenizer:
             (token.count, head.query, head.column, token.text)
             for head in self.heads
             for token in head.tokens
-            if token.exact
+            if token.exact and sum(other.exact for other in head.tokens[:3]) > 1  # a column that varies
         )
         # The kind's bucket is hashed without names, as in __init__. The last one wins: the most frequent.
         return {
