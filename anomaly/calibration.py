@@ -8,7 +8,7 @@ their empirical distribution up to its 95th percentile, and beyond it by a gener
 from __future__ import annotations
 
 from bisect import bisect_left
-from math import log, log1p
+from math import inf, log, log1p
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class Tail:
     def __init__(self, figures: Floats, exceeding: Floats, scale: float, shape: float) -> None:
         if figures.ndim != 1 or figures.shape != exceeding.shape or not len(figures):
             raise ValueError("the distribution's points do not pair up")
-        if not (np.isfinite(figures).all() and (exceeding > 0).all() and scale > 0 and shape >= 0):
+        if not (np.isfinite(figures).all() and (exceeding > 0).all() and 0 < scale < inf and 0 <= shape < inf):
             raise ValueError("the distribution is not one")
         if (np.diff(figures) < 0).any() or (np.diff(exceeding) > 0).any() or exceeding[0] > 1:
             raise ValueError("the distribution is not in order")

@@ -39,9 +39,11 @@ def fit_tail(figures: NDArray[np.float64], least_scale: float, independent: floa
     above = figures[figures > knots[-1]] - knots[-1]
     scale, shape = least_scale, 0.0
     if len(above) >= _FEWEST:
-        shape, _, scale = genpareto.fit(above, floc=0.0)
+        unit = float(above.mean())  # the optimiser's tolerances are absolute
+        shape, _, scale = genpareto.fit(above / unit, floc=0.0)
         # Lighter than exponential would give figures a little beyond the data no probability at all.
         if not 0.0 <= shape <= MAX_SHAPE:
             shape = float(np.clip(shape, 0.0, MAX_SHAPE))
-            _, _, scale = genpareto.fit(above, f0=shape, floc=0.0)
+            _, _, scale = genpareto.fit(above / unit, f0=shape, floc=0.0)
+        scale = scale * unit
     return Tail(knots, 1.0 - quantiles, max(float(scale), least_scale), float(shape))

@@ -178,7 +178,7 @@ def _usual(entry: Spoken) -> list[str]:
 def _reason(kind: ReasonKind, entry: Spoken, expected: list[str], bits: float) -> Reason:
     count = entry.head.count if entry.head is not None else 0
     shown = tuple(text[:MAX_TEXT] for text in expected)
-    return Reason(kind, entry.column, entry.value[:MAX_TEXT], shown, entry.seen, count, round(bits, 2))
+    return Reason(kind, entry.column[:MAX_TEXT], entry.value[:MAX_TEXT], shown, entry.seen, count, round(bits, 2))
 
 
 def _hour(hour: int) -> str:

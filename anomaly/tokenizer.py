@@ -87,7 +87,9 @@ class Tokenizer:
             query, _, verb = entry.text.rpartition(" ")
             self._kinds[query, verb] = (token, self._bucket("", "", entry.text))
         for head in heads[1:]:
-            self._columns.setdefault(head.query, {})[head.column] = _Column(head)
+            known = self._columns.setdefault(head.query, {})[head.column] = _Column(head)
+            for value, token in known.exact.items():
+                known.table[value] = token, self._bucket(head.query, head.column, value)
 
     @classmethod
     def fit(cls, corpus: Corpus, rows: Rows, keep: NDArray[np.bool_] | None = None, salt: int = 0) -> Tokenizer:
@@ -165,10 +167,8 @@ class Tokenizer:
     def seen(self, query: str, column: str, value: str) -> int:
         """Return how often training saw a value in a column (by hash for rare ones: off once in 10^5)."""
         known = self._columns.get(query, {}).get(column)
-        token = known.table.get(value) if known else None
-        entry = known.head.tokens[token[0] - known.head.start] if known and token else None
-        if entry is not None and entry.exact and entry.text == value:
-            return entry.count
+        if known is not None and value in known.exact:
+            return known.head.tokens[known.exact[value] - known.head.start].count
         return self.rare.get(_hash(self.salt, query, column, value), 0)
 
     def columns(self, action: Action) -> list[tuple[str, str, Head | None]]:
@@ -193,21 +193,27 @@ class Tokenizer:
 
     @cached_property
     def _texts(self) -> list[str]:
-        return ["", *(token.text or "(unknown)" for head in self.heads for token in head.tokens)]
+        texts = [
+            token.text if token.exact or number else "(unknown)"
+            for head in self.heads
+            for number, token in enumerate(head.tokens)
+        ]
+        return ["", *texts]
 
     @cached_property
     def _bucket_texts(self) -> dict[int, str]:
-        ranked = sorted(
-            (token.count, head.query, head.column, token.text)
-            for head in self.heads
+        kinds, *columns = self.heads
+        ranked = [
+            (token.count, "", "", f"action {token.text}", token.text) for token in kinds.tokens if token.exact
+        ]
+        ranked += [
+            (token.count, head.query, head.column, f"{head.column} {token.text}", token.text)
+            for head in columns
             for token in head.tokens
             if token.exact and sum(other.exact for other in head.tokens[:3]) > 1  # a column that varies
-        )
-        # The kind's bucket is hashed without names, as in __init__. The last one wins: the most frequent.
-        return {
-            self._bucket(query, column if query else "", text): f"{column} {text}"
-            for _, query, column, text in ranked
-        }
+        ]
+        # The last one wins: the most frequent.
+        return {self._bucket(query, column, text): shown for _, query, column, shown, text in sorted(ranked)}
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what to save: JSON-able values, and arrays."""
@@ -230,11 +236,9 @@ class Tokenizer:
         return self.heads[0].start, self._bucket("", "", f"{action.query} {action.verb}")
 
     def _resolve(self, known: _Column, value: str) -> tuple[int, int]:
-        token = known.exact.get(value) or known.fall_back(value)
-        text = value
-        if value not in known.exact:
-            form = known.head.tokens[token - known.head.start].text
-            text = f"{form}#{_hash(self.salt, '', '', value) % NEW_BUCKETS}"
+        token = known.fall_back(value)
+        form = known.head.tokens[token - known.head.start].text
+        text = f"{form}#{_hash(self.salt, '', '', value) % NEW_BUCKETS}"
         resolved = token, self._bucket(known.head.query, known.head.column, text)
         if len(known.table) < known.limit:
             known.table[value] = resolved
@@ -246,7 +250,7 @@ class Tokenizer:
 
 
 class _Column:
-    """A head with its dictionaries; ``table`` remembers what was resolved."""
+    """A head with its dictionaries; ``table`` holds all exact values, and remembers some of those never seen."""
 
     def __init__(self, head: Head) -> None:
         self.head = head

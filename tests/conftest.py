@@ -99,7 +99,12 @@ def _lines(count: int) -> Iterator[bytes]:
         elif kind < 0.8:
             name = command.split()[0]
             yield _event(
-                user, "processes", time=now, name=name, path=f"/usr/bin/{name}", pid=str(draw.randrange(400, 32000))
+                user,
+                "processes",
+                time=now,
+                name=name,
+                path=f"/usr/bin/{name}",
+                pid=str(draw.randrange(400, 32000)),
             )
         else:
             address = f"10.0.{_UIDS[user][-1]}.{draw.choice((5, 5, 5, 9, draw.randrange(250)))}"

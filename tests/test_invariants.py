@@ -53,7 +53,7 @@ def close(found: list[Score | None], expected: list[Score | None]) -> bool:
     ]
     numbers = [np.array(part, dtype=float) for part in figures]
     rest = [[(s.id, s.action, s.model, s.reasons) for s in scores if s] for scores in (found, expected)]
-    return rest[0] == rest[1] and bool(np.allclose(*numbers, rtol=0, atol=1e-6, equal_nan=True))
+    return rest[0] == rest[1] and bool(np.allclose(numbers[0], numbers[1], rtol=0, atol=1e-6, equal_nan=True))
 
 
 def run(scorer: Scorer, actions: list[Action], start: int = 0) -> list[Score | None]:
@@ -159,11 +159,13 @@ def test_2_lstm_equals_keras(actions: list[Action]) -> None:
 
 def test_2_ocsvm_equals_sklearn(actions: list[Action], monkeypatch: pytest.MonkeyPatch) -> None:
     """Margins in numpy are scikit-learn's decision function of the same bags, divided by the weights' total."""
-    from anomaly.detectors import ocsvm_fit  # noqa: PLC0415 - scikit-learn takes 2 s
+    from sklearn.svm import OneClassSVM  # noqa: PLC0415 - scikit-learn takes 2 s
+
+    from anomaly.detectors import ocsvm_fit  # noqa: PLC0415 - the same
 
     kept = []
 
-    class Kept(ocsvm_fit.OneClassSVM):  # type: ignore[misc]
+    class Kept(OneClassSVM):  # type: ignore[misc]
         def fit(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
             kept.append(self)
             return super().fit(*args, **kwargs)
@@ -290,7 +292,12 @@ def test_4_a_corpus_holds_numbers_and_not_json(event: Event) -> None:
 
 
 def test_5_models_are_dated_by_the_log(
-    ocsvm_models: Path, log: Path, tmp_path: Path, silent: Watch, actions: list[Action], monkeypatch: Any  # noqa: ANN401
+    ocsvm_models: Path,
+    log: Path,
+    tmp_path: Path,
+    silent: Watch,
+    actions: list[Action],
+    monkeypatch: Any,  # noqa: ANN401
 ) -> None:
     """The clock has no part in a model: at another time, the same log gives the same bytes."""
     monkeypatch.setattr(time, "time", lambda: 4.0e9)
@@ -307,7 +314,7 @@ def test_5_models_are_dated_by_the_log(
 def test_6_same_seed_same_lstm(
     lstm_models: Path, log: Path, tmp_path: Path, silent: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trained again, by fresh graphs and for one user alone, an LSTM is the same file; with another seed it is not."""
+    """Trained again, by fresh graphs and for one user alone, an LSTM is the same file; by another seed it is not."""
     monkeypatch.setattr("anomaly.detectors.lstm_fit.MAX_EPOCHS", 2)
     for seed in (0, 1):
         models = tmp_path / str(seed)
@@ -407,7 +414,11 @@ def test_7_controls_never_reach_a_terminal(
     hostile = "nc \x1b]0;owned\x07\x1b[2J\n\r\x9b31m\u202e\u2028 [/oops]"
     parser, mine = Parser(Identities(hostname="")), scorer(trained.models)
     scores: list[Score] = []
-    lines = [event("alice", command=hostile), event(hostile, command=hostile), event("alice", **{hostile: hostile})]
+    lines = [
+        event("alice", command=hostile),
+        event(hostile, command=hostile),
+        event("alice", **{hostile: hostile}),  # type: ignore[arg-type]
+    ]
     for line in lines * 40:
         parsed = parser.parse(line)
         assert not isinstance(parsed, Skipped)

@@ -69,7 +69,9 @@ def test_round_trip(trained: Trained, actions: list[Action]) -> None:
 
 def test_the_crafting_itself_is_accepted(trained: Trained) -> None:
     """A file crafted without a change is read: what the other tests refuse is what they changed."""
-    assert UserModel.from_bytes(crafted(content(trained.models), lambda _h, _a: None), "Model X").card.user == "alice"
+    assert (
+        UserModel.from_bytes(crafted(content(trained.models), lambda _h, _a: None), "Model X").card.user == "alice"
+    )
 
 
 def test_another_schema_is_refused(trained: Trained) -> None:
@@ -98,7 +100,9 @@ CHANGES: dict[str, Callable[[Header, Arrays], Any]] = {
     "no salt": lambda h, _: h["tokenizer"].pop("salt"),
     "rare values that do not pair up": lambda _, a: a.update({"tokenizer.rare_count": np.zeros(1, np.uint32)}),
     "no calibration": lambda _, a: a.pop("calibration.action"),
-    "calibration that goes down": lambda _, a: a.update({"calibration.window": a["calibration.window"][:, ::-1].copy()}),
+    "calibration that goes down": lambda _, a: a.update(
+        {"calibration.window": a["calibration.window"][:, ::-1].copy()}
+    ),
     "calibration of NaN": lambda _, a: a["calibration.action"].fill(np.nan),
     "calibration of nothing": lambda _, a: a.update({"calibration.action": np.zeros((2, 1))}),
     "calibration in one dimension": lambda _, a: a.update({"calibration.action": np.zeros(4)}),
@@ -117,7 +121,17 @@ LSTM: dict[str, Callable[[Header, Arrays], Any]] = {
         f"another shape of {name}": lambda _, a, name=name: a.update(  # type: ignore[misc]
             {f"detector.{name}": a[f"detector.{name}"][:-1].copy()}
         )
-        for name in ("kernel", "recurrent", "bias", "output", "output_bias", "starts", "frequency", "hidden", "cell")
+        for name in (
+            "kernel",
+            "recurrent",
+            "bias",
+            "output",
+            "output_bias",
+            "starts",
+            "frequency",
+            "hidden",
+            "cell",
+        )
     },
     "too few rarities": lambda _, a: a.update({"detector.rarity": a["detector.rarity"][1:].copy()}),
     "rarity of NaN": lambda _, a: a["detector.rarity"].fill(np.nan),

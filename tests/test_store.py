@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from anomaly import store as rooms
 from anomaly.errors import ModelRefused, StateLocked, UnknownUser
 from anomaly.model import UserModel
 from anomaly.store import Store, encode_user, shell_word
@@ -64,7 +63,12 @@ def test_save_puts_in_use(store: Store) -> None:
 
 def test_load_gives_the_one_in_use_or_the_one_asked_for(store: Store) -> None:
     """Loading gives the version in use unless told otherwise, and None for one that is not there."""
-    assert [getattr(store.load("alice", v), "version", None) for v in (None, 1, 4, 5, 0, -1)] == [3, 1, 4, *[None] * 3]
+    assert [getattr(store.load("alice", v), "version", None) for v in (None, 1, 4, 5, 0, -1)] == [
+        3,
+        1,
+        4,
+        *[None] * 3,
+    ]
     assert store.load("mallory") is None
 
 
@@ -129,7 +133,13 @@ def test_long_names_are_cut_with_a_hash(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("user", "name"),
-    [("alice@ws1", "alice%40ws1"), ("host:a", "host%3Aa"), (".lock", "%2Elock"), ("a%2Fb", "a%252Fb"), ("é", "%C3%A9")],
+    [
+        ("alice@ws1", "alice%40ws1"),
+        ("host:a", "host%3Aa"),
+        (".lock", "%2Elock"),
+        ("a%2Fb", "a%252Fb"),
+        ("é", "%C3%A9"),
+    ],
 )
 def test_names_are_percent_encoded(user: str, name: str) -> None:
     """What is no letter, digit, dash or underscore is encoded, the percent sign too."""
@@ -200,7 +210,7 @@ def test_a_failed_write_leaves_the_old_model(store: Store, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     before = sorted(path.name for path in (store.directory / "alice").iterdir())
-    monkeypatch.setattr(rooms.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         store.save("alice", stored.model)
     assert sorted(path.name for path in (store.directory / "alice").iterdir()) == before
@@ -209,8 +219,10 @@ def test_a_failed_write_leaves_the_old_model(store: Store, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("place", [".", "alice", "alice/1.safetensors", "alice/current"])
 @pytest.mark.parametrize("bits", [0o002, 0o020])
-def test_what_others_can_write_is_refused(models: Path, place: str, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory or file that everybody or a shared group can write is refused, with the command that mends it."""
+def test_what_others_can_write_is_refused(
+    models: Path, place: str, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory or file that everybody or a shared group can write is refused, with what mends it."""
     monkeypatch.setattr("anomaly.trust._private_group", lambda _gid, _uid: False)
     path = models / place
     path.chmod(mode(path) | bits)

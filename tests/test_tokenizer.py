@@ -315,10 +315,18 @@ def test_rows_of_no_action() -> None:
 
 
 @pytest.mark.parametrize("query", ["shell_history", ""])
-def test_a_bucket_names_its_most_frequent_value(query: str) -> None:
-    """A bucket is called by what fills it, column and value or the kind; an unused one by nothing."""
-    tokenizer = fitted([action(query, name="ls")] * 3)
-    kind, value = tokenizer.encode(action(query, name="ls")).buckets
-    assert tokenizer.bucket_text(value) == "name ls"
+def test_a_bucket_is_called_by_what_fills_it(query: str) -> None:
+    """A bucket is called by column and value, or the kind; an unused one and a column of one value by nothing."""
+    tokenizer = fitted(
+        [
+            *[action(query, name="ls", tty="1")] * 3,
+            *[action(query, name="git", tty="1")] * 2,
+            *[action("other")] * 2,
+        ]
+    )
+    kind, name, tty = tokenizer.encode(action(query, name="ls", tty="1")).buckets
+    assert tokenizer.bucket_text(name) == "name ls"
     assert tokenizer.bucket_text(kind) == f"action {query} added"
-    assert sum(bool(tokenizer.bucket_text(bucket)) for bucket in range(BUCKETS)) == 2
+    assert tokenizer.bucket_text(tty) == ""
+    found = {text for bucket in range(BUCKETS) if (text := tokenizer.bucket_text(bucket))}
+    assert found == {"name ls", "name git", f"action {query} added", "action other added"}

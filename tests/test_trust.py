@@ -17,10 +17,10 @@ GROUPS = {500: ("me", []), 600: ("me", ["me"]), 501: ("staff", []), 502: ("me", 
 @pytest.fixture(autouse=True)
 def _databases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the system's databases a few users and groups; who is not among them has no name."""
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name=USERS[uid][0], pw_gid=USERS[uid][1]))
     monkeypatch.setattr(
-        pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name=USERS[uid][0], pw_gid=USERS[uid][1])
+        grp, "getgrgid", lambda gid: SimpleNamespace(gr_name=GROUPS[gid][0], gr_mem=GROUPS[gid][1])
     )
-    monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_name=GROUPS[gid][0], gr_mem=GROUPS[gid][1]))
 
 
 def status(mode: int, uid: int = ME, gid: int = 500) -> os.stat_result:

@@ -99,6 +99,8 @@ class Lstm(Detector):
                 raise ValueError(f"{name} has shape {array.shape}, not {shape}")
         if starts[0] != 1 or starts[-1] != size or not (np.diff(starts) > 0).all():
             raise ValueError("the columns do not cover the vocabulary")
+        if not (frequency[1:] > 0).all():
+            raise ValueError("a token without a frequency would cost infinitely many bits")
         self.kernel, self.recurrent, self.bias = kernel, recurrent, bias
         self.output, self.output_bias, self.starts = output, output_bias, starts
         self.frequency = frequency

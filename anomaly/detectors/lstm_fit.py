@@ -285,7 +285,7 @@ def frequencies(tokenizer: Tokenizer) -> NDArray[np.float64]:
     for head in tokenizer.heads:
         counts = np.array([token.count for token in head.tokens], dtype=np.float64)
         exact = np.array([token.exact for token in head.tokens])
-        counts[0] += 0.5
+        counts[0] += 0.5  # where nothing was ever unknown, that is still not impossible
         share = head.unseen if exact.any() else 1.0
         part = np.where(exact, counts * (1.0 - share) / max(counts[exact].sum(), 1.0), 0.0)
         frequency[head.start : head.stop] = np.where(exact, part, counts * share / counts[~exact].sum())

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from anomaly.detectors.interface import Algorithm
+from anomaly.enrolment import Enrolled, Enrolment, Passed, Watch, enrol, gather
+from anomaly.errors import LogEmpty, LogMissing, ModelRefused, TooLittleData, UnknownUser
+from anomaly.harvest import Period
+from anomaly.model import Card
+from anomaly.store import Store
+
+if TYPE_CHECKING:
+    from tests.conftest import Event
+
+DAY = 86_400
+BEGIN = 1_793_000_000
+
+
+@pytest.fixture
+def write(tmp_path: Path, event: Event) -> Callable[..., Path]:
+    """Give the maker of logs: so many actions of a user, a minute apart."""
+
+    def make(
+        name: str, user: str | None = "alice", count: int = 600, begin: int = BEGIN, host: str = "ws1"
+    ) -> Path:
+        path = tmp_path / name
+        with path.open("ab") as file:
+            for number in range(count):
+                line = event(user, time=begin + 60 * number, host=host, command=f"{name} {number % 9}")
+                file.write(line + b"\n")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def learn(tmp_path: Path, silent: Watch) -> Callable[..., list[Enrolled | Passed]]:
+    """Give ``enrol`` with a directory of models."""
+
+    def run(*logs: Path, **options: object) -> list[Enrolled | Passed]:
+        asked = Enrolment(logs, tmp_path / "models", Algorithm.OCSVM, **options)  # type: ignore[arg-type]
+        return list(enrol(asked, silent))
+
+    return run
+
+
+def card(outcome: Enrolled | Passed) -> Card:
+    """Return the card of a model that was made."""
+    assert isinstance(outcome, Enrolled)
+    return outcome.card
+
+
+Write = Callable[..., Path]
+Learn = Callable[..., list[Enrolled | Passed]]
+
+
+def test_everyone_is_learned(log: Path, learn: Learn, tmp_path: Path) -> None:
+    """Each user of a log gets a model of their own, which is stored and in use."""
+    done = learn(log)
+    assert [outcome.user for outcome in done] == ["alice", "bob"]
+    assert [card(outcome).actions for outcome in done] == [1203, 1203]
+    assert [Store(tmp_path / "models").current(user) for user in ("alice", "bob")] == [1, 1]
+    assert str(done[0]).startswith("alice: model 1 (OCSVM) from 1,203 actions, 2026-")
+
+
+def test_one_user_is_learned_as_among_all(log: Path, learn: Learn, ocsvm_models: Path, tmp_path: Path) -> None:
+    """A user trained alone gets, byte for byte, the model that training everyone gives."""
+    (done,) = learn(log, user="bob")
+    assert done.user == "bob"
+    name = "bob/1.safetensors"
+    assert (tmp_path / "models" / name).read_bytes() == (ocsvm_models / name).read_bytes()
+    assert not (tmp_path / "models" / "alice").exists()
+
+
+def test_too_little_says_how_much_is_missing(write: Write, learn: Learn, tmp_path: Path) -> None:
+    """Too few actions are an error that counts them and those that are missing, and no model is made."""
+    with pytest.raises(
+        TooLittleData, match=r"'alice' has 120 actions to learn from, and 500 are needed: 380 are missing"
+    ):
+        learn(write("X", count=120), user="alice")
+    assert not (tmp_path / "models").exists()
+
+
+def test_baseline_rows_are_not_enough(write: Write, learn: Learn, event: Event) -> None:
+    """Baseline rows are state and not behaviour: they do not count towards what is needed."""
+    log = write("X", count=499)
+    with log.open("ab") as file:
+        file.write(b"".join(event("alice", counter=0, command=f"b{n}") + b"\n" for n in range(100)))
+    with pytest.raises(TooLittleData, match="1 are missing"):
+        learn(log, user="alice")
+    write("X", count=1)
+    assert card(learn(log, user="alice")[0]).baseline == 100
+
+
+def test_who_has_too_little_is_named_and_the_others_learned(write: Write, learn: Learn) -> None:
+    """Of all users, those with too few actions are passed over by name; it is an error if nobody has enough."""
+    log = write("X", "carol", count=20)
+    with pytest.raises(TooLittleData, match="anomaly users"):
+        learn(log)
+    write("X")
+    made, passed = learn(log)
+    assert isinstance(made, Enrolled)
+    assert made.user == "alice"
+    assert isinstance(passed, Passed)
+    assert passed.user == "carol"
+
+
+def test_an_unknown_user(log: Path, learn: Learn) -> None:
+    """A user who is not in the log is an error that names who is."""
+    with pytest.raises(UnknownUser, match=r"No action of 'alcie' is in .*\. Did you mean 'alice'\?"):
+        learn(log, user="alcie")
+    with pytest.raises(UnknownUser, match="There is: alice, bob"):
+        learn(log, user="zoe")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"hello\n\n", r"has 2 lines and no action to learn from \(.*not_json 1"),
+        (b'{"log_type": "status"}\n' * 3, "status 3"),
+    ],
+)
+@pytest.mark.parametrize("user", [None, "alice"])
+def test_an_empty_log(content: bytes, message: str, user: str | None, learn: Learn, tmp_path: Path) -> None:
+    """A log without an action is an error that says what was in it instead."""
+    (tmp_path / "X").write_bytes(content)
+    with pytest.raises(LogEmpty, match=message):
+        learn(tmp_path / "X", user=user)
+
+
+def test_a_missing_log(log: Path, learn: Learn, tmp_path: Path) -> None:
+    """One of several logs that is not there is an error: training must not be silent about half of it."""
+    with pytest.raises(LogMissing, match="nowhere"):
+        learn(log, tmp_path / "nowhere")
+
+
+def test_keep_leaves_models_alone(write: Write, learn: Learn, tmp_path: Path) -> None:
+    """With ``keep`` only users without a model are learned; without it everyone is, again."""
+    log = write("X")
+    learn(log)
+    write("X", "carol")
+    kept, made = learn(log, keep=True)
+    assert isinstance(kept, Passed)
+    assert str(kept).startswith("alice: no new model: keeps model 1")
+    assert isinstance(made, Enrolled)
+    assert (made.user, made.version) == ("carol", 1)
+    assert all(isinstance(outcome, Passed) for outcome in learn(log, keep=True))
+    again = learn(log)
+    assert [getattr(outcome, "version", None) for outcome in again] == [2, 2]
+    assert Store(tmp_path / "models").versions("alice") == [1, 2]
+
+
+def test_keep_learns_another_algorithm(write: Write, learn: Learn, tmp_path: Path, lstm_models: Path) -> None:
+    """A model of the other algorithm is not kept: the algorithm asked for is what the user gets."""
+    stored = Store(lstm_models).load("alice")
+    assert stored is not None
+    Store(tmp_path / "models").save("alice", stored.model)
+    (made,) = learn(write("X"), keep=True)
+    assert card(made).algorithm is Algorithm.OCSVM
+
+
+def test_a_damaged_model_is_not_overwritten_in_silence(write: Write, learn: Learn, tmp_path: Path) -> None:
+    """With ``keep`` a model that is refused is an error, not a reason to learn from whatever the log holds now."""
+    log = write("X")
+    learn(log)
+    (tmp_path / "models" / "alice" / "1.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ModelRefused):
+        learn(log, keep=True)
+    assert [getattr(outcome, "version", None) for outcome in learn(log)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "first", "last"),
+    [
+        (BEGIN + 6000, None, BEGIN + 6000, BEGIN + 59_940),
+        (None, BEGIN + 48_000, BEGIN, BEGIN + 47_940),
+        (BEGIN + 60, BEGIN + 36_060, BEGIN + 60, BEGIN + 36_000),
+    ],
+)
+def test_a_period(write: Write, learn: Learn, since: int | None, until: int | None, first: int, last: int) -> None:
+    """Only actions of the period are learned from: from its first second on, up to and without its last."""
+    (made,) = learn(write("X", count=1000), period=Period(since, until))
+    assert (card(made).first, card(made).last) == (first, last)
+    assert card(made).actions == (last - first) // 60 + 1
+
+
+def test_an_empty_period(write: Write, learn: Learn) -> None:
+    """A period that holds nothing is an error."""
+    with pytest.raises(LogEmpty, match="none in the period"):
+        learn(write("X"), period=Period(since=BEGIN + 40 * DAY))
+
+
+def test_several_logs(write: Write, learn: Learn) -> None:
+    """Several logs make one model, which knows where each of them ended."""
+    one, two = write("X", count=300), write("Y", count=300, begin=BEGIN + DAY)
+    (made,) = learn(one, two)
+    assert card(made).actions == 600
+    assert [end.offset for end in card(made).ends] == [one.stat().st_size, two.stat().st_size]
+    assert len({end.file for end in card(made).ends}) == 2
+
+
+def test_archives_are_read_with_their_log(write: Write, learn: Learn) -> None:
+    """A rotated file is part of its log, and what is older comes first."""
+    write("X.1", count=300)
+    (made,) = learn(write("X", count=300, begin=BEGIN + DAY))
+    assert card(made).actions == 600
+    assert len(card(made).ends) == 1
+
+
+def test_hosts_do_not_mix(write: Write, learn: Learn, tmp_path: Path) -> None:
+    """Where logs mix hosts, a user of one host is not the same user of another."""
+    write("X", host="ws1")
+    done = learn(write("X", host="ws2"))
+    assert [outcome.user for outcome in done] == ["alice@ws1", "alice@ws2"]
+    assert [card(outcome).hosts for outcome in done] == [("ws1",), ("ws2",)]
+    assert Store(tmp_path / "models").users() == ["alice@ws1", "alice@ws2"]
+
+
+def test_a_log_without_users_is_claimed_whole(write: Write, learn: Learn) -> None:
+    """Where the log names nobody, all of it is the user's who is asked for, and the model says so."""
+    log = write("X", None)
+    (made,) = learn(log, user="alice")
+    assert (made.user, card(made).actions, card(made).claims_host) == ("alice", 600, True)
+    (host,) = learn(log)
+    assert (host.user, card(host).claims_host) == ("host:ws1", False)
+
+
+def test_a_log_with_users_is_not_claimed(write: Write, learn: Learn) -> None:
+    """One named row is enough: then rows that name nobody are nobody's."""
+    write("X", None)
+    log = write("X", "carol", count=1)
+    with pytest.raises(UnknownUser, match="No action of 'alice'"):
+        learn(log, user="alice")
+
+
+def test_a_number_gets_its_name_later(tmp_path: Path, learn: Learn, event: Event) -> None:
+    """Rows that show a number before the log shows its name are that user's, in the order of the log."""
+    log = tmp_path / "X"
+    with log.open("wb") as file:
+        for number in range(600):
+            command, time = f"c{number % 9}", BEGIN + number
+            if number < 300:
+                line = event(None, time=time, command=command, uid="1000")
+            else:
+                line = event("alice", time=time, command=command)
+            file.write(line + b"\n")
+    for user in (None, "alice"):
+        (made,) = learn(log, user=user)
+        assert (made.user, card(made).actions) == ("alice", 600)
+        assert (card(made).first, card(made).last) == (BEGIN, BEGIN + 599)
+
+
+def test_each_is_stored_as_soon_as_it_is_done(log: Path, tmp_path: Path, silent: Watch) -> None:
+    """Whoever interrupts training of many users keeps the models that are done."""
+    outcomes = enrol(Enrolment((log,), tmp_path / "models", Algorithm.OCSVM), silent)
+    next(outcomes)
+    assert Store(tmp_path / "models").users() == ["alice"]
+
+
+def test_progress_goes_up_to_its_end(log: Path, tmp_path: Path) -> None:
+    """Reading and each user's training report how far they have come, never backwards, to the end."""
+    seen: dict[str, list[float]] = {}
+
+    @contextmanager
+    def bar(title: str) -> Iterator[Callable[[float, str], None]]:
+        yield lambda fraction, _: seen.setdefault(title, []).append(fraction)
+
+    watch: Callable[[str], AbstractContextManager[Callable[[float, str], None]]] = bar
+    list(enrol(Enrolment((log,), tmp_path / "models", Algorithm.OCSVM), watch))
+    assert list(seen) == ["reading", "alice", "bob"]
+    for fractions in seen.values():
+        assert fractions == sorted(fractions)
+        assert fractions[-1] == pytest.approx(1.0)
+
+
+def test_gathering_keeps_what_may_be_the_users(log: Path, silent: Watch) -> None:
+    """Asked for one user, only that one's actions are held."""
+    found, parser = gather((log,), silent, user="bob", period=Period())
+    assert list(found.users) == ["bob"]
+    assert found.named
+    assert parser.identities.to_dict() == {"ws1": {"1000": "alice", "1001": "bob"}}
