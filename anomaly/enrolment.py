@@ -11,14 +11,14 @@ from typing import NamedTuple
 import msgspec
 
 from anomaly.detectors.interface import Algorithm, Learner
-from anomaly.errors import LogEmpty, TooLittleData, UnknownUser
+from anomaly.errors import LogEmpty, ModelRefused, TooLittleData, UnknownUser
 from anomaly.harvest import Harvest, Period, Report, harvest, nothing
 from anomaly.model import Card
 from anomaly.osquery import Parser
 from anomaly.prediction import STDIN, nearest
 from anomaly.sources.stdin import StdinSource
 from anomaly.sources.tail import LogSource
-from anomaly.store import Store
+from anomaly.store import Store, shell_word
 from anomaly.training import MIN_ACTIONS, check_enough, claim, describe_day, enough, learner, train
 
 Watch = Callable[[str], AbstractContextManager[Report]]
@@ -154,9 +154,15 @@ def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
 
 
 def _pass_over(user: str, asked: Enrolment, store: Store) -> Passed | None:
-    if asked.keep and (stored := store.load(user)) and stored.model.card.algorithm is asked.algorithm:
-        return Passed(user, f"keeps model {stored.version}; renew it with: anomaly train --user NAME")
-    return None
+    if not asked.keep:
+        return None
+    try:
+        stored = store.load(user)
+    except ModelRefused as error:  # nor is it overwritten: somebody should know first
+        return Passed(user, str(error))
+    if stored is None or stored.model.card.algorithm is not asked.algorithm:
+        return None
+    return Passed(user, f"keeps model {stored.version}; renew it with: anomaly train --user {shell_word(user)}")
 
 
 def _unknown(asked: Enrolment, watch: Watch) -> str:

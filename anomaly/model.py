@@ -111,8 +111,9 @@ class UserModel:
             )
             tokenizer = Tokenizer.from_state(header["tokenizer"], _part(arrays, "tokenizer."))
             detector = _DETECTORS[card.algorithm].from_arrays(_part(arrays, "detector."))
-            if isinstance(detector, Lstm) and len(detector.output) != tokenizer.size:
-                raise ValueError("its network and its vocabulary are of different sizes")
+            starts = [*(head.start for head in tokenizer.heads), tokenizer.size]
+            if isinstance(detector, Lstm) and detector.starts.tolist() != starts:
+                raise ValueError("its network and its vocabulary do not fit each other")
         except (ValueError, KeyError, TypeError, IndexError, SafetensorError, RecursionError) as error:
             raise ModelRefused(f"{name} is refused: {error}.") from error
         return cls(tokenizer, detector, calibration, card)

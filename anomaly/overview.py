@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from anomaly.corpus import Corpus
 from anomaly.enrolment import Watch, gather
-from anomaly.errors import UnknownUser
+from anomaly.errors import ModelRefused, UnknownUser
 from anomaly.harvest import Period
 from anomaly.prediction import nearest
 from anomaly.sinks.visible import columns, visible
@@ -29,10 +29,15 @@ def user_rows(logs: tuple[Path, ...], models: Path, watch: Watch) -> list[Row]:
     return [_user_row(user, corpus, store) for user, corpus in found.users.items()]
 
 
-def model_rows(models: Path) -> list[Row]:
-    """Return a row per model, those in use marked."""
-    store = Store(models)
-    return [row for user in store.users() for row in _versions(store, user)]
+def model_rows(models: Path, say: Callable[[str], None]) -> list[Row]:
+    """Return a row per model, those in use marked; ``say`` is told which are refused, and why."""
+    store, rows = Store(models), []
+    for user in store.users():
+        try:
+            rows += list(_versions(store, user))
+        except ModelRefused as error:
+            say(str(error))
+    return rows
 
 
 def card_rows(models: Path, user: str, version: int | None) -> list[Row]:

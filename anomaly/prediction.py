@@ -73,8 +73,9 @@ def prepare(asked: Prediction, sink: Sink, say: Say) -> Iterator[Follower]:
     ModelRefused, LogMissing, LogUnreadable, StateLocked, StateRefused
         As their rooms say.
     """
+    say = _once(say)
     store = Store(asked.models)
-    stored = _models(store, asked)
+    stored = _models(store, asked, say)
     parser = Parser()
     for model in stored:
         parser.identities.update(model.model.card.identities)
@@ -122,7 +123,7 @@ def check_read(asked: Prediction, follower: Follower) -> str | None:
     return None
 
 
-def _models(store: Store, asked: Prediction) -> list[Stored]:
+def _models(store: Store, asked: Prediction, say: Say) -> list[Stored]:
     """Load what must be there before anything is read."""
     if asked.user is None:
         users = store.users()
@@ -130,12 +131,24 @@ def _models(store: Store, asked: Prediction) -> list[Stored]:
             raise UnknownUser(
                 f"There is no model in {store.directory} yet. Make models with: anomaly train --all-users -l LOG"
             )
-        return [stored for user in users if (stored := _load(store, user, lambda _: None))]
+        return [stored for user in users if (stored := _load(store, user, say))]
     stored = store.load(asked.user)
     if stored is None:
         known = f"There is no model of {asked.user!r} in {store.directory}. {nearest(asked.user, store.users())}"
         raise UnknownUser(f"{known.rstrip()} Make one with: anomaly train --user NAME -l LOG")
     return [stored]
+
+
+def _once(say: Say) -> Say:
+    """Say each thing once: a model that is refused is met at the start and again when its user acts."""
+    said: set[str] = set()
+
+    def say_once(text: str) -> None:
+        if text not in said and len(said) < _PEEKED:
+            said.add(text)
+            say(text)
+
+    return say_once
 
 
 def _load(store: Store, user: str, say: Say) -> Stored | None:

@@ -22,7 +22,8 @@ EXPLAINED_RISK = 20.0
 """From this risk on (1 window in 100) the window is explained too."""
 
 _UNKNOWN = ModelRef(None, None, "none")
-_MOST_UNKNOWN = 10_000
+_MOST_NAMES = 10_000
+_LONGEST_HOST = 255
 
 Find = Callable[[str], Stored | None]
 """Gives the model that a user's name stands for, None where there is none."""
@@ -122,11 +123,14 @@ class Scorer:
 
     def _user(self, action: Action) -> _User | None:
         key = (action.host, action.user)
-        if key not in self._names:
-            if len(self._names) >= _MOST_UNKNOWN:  # names are the log's to choose
-                self._names.popitem(last=False)
-            self._names[key] = next(filter(self._known, keys(*key)), None)
-        name = self._names[key]
+        if key in self._names:
+            name = self._names[key]
+        else:
+            name = next(filter(self._known, keys(*key)), None)
+            if len(action.host) <= _LONGEST_HOST:  # names are the log's to choose, and so is their number
+                if len(self._names) >= _MOST_NAMES:
+                    self._names.popitem(last=False)
+                self._names[key] = name
         return self._users[name] if name is not None else None
 
     def _known(self, name: str) -> bool:
@@ -148,7 +152,7 @@ class Scorer:
                     stored.model.detector.resume(saved["state"]),
                     None if risk is None else float(risk),
                 )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             # A checkpoint that is not ours in some detail: the model's own start is always right.
             pass
         return user

@@ -48,6 +48,15 @@ def encode_user(user: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:40]}~{hashlib.sha256(raw).hexdigest()}"
 
 
+def _decode(name: str) -> str | None:
+    """Undo :func:`encode_user`; None where it cannot be told, or was not its work."""
+    try:
+        user = unquote_to_bytes(name).decode("utf-8", "surrogatepass") if name != "%" else ""
+    except UnicodeError:
+        return None
+    return user if encode_user(user) == name else None
+
+
 class Store:
     """Models by user and version.
 
@@ -67,17 +76,13 @@ class Store:
         self.directory = directory
 
     def users(self) -> list[str]:
-        """Return the users that have a model, by name."""
+        """Return the users that have a model, by name; also those whose model will be refused."""
         with self._open() as root:
             if root is None:
                 return []
-            names = sorted(name for name in os.listdir(root) if not name.startswith("."))
-            found = []
-            for name in names:
-                with self._open_user(root, name) as folder:
-                    if folder is not None and _versions(folder):
-                        found.append(self._name(folder, name))
-        return sorted(found)
+            with os.scandir(root) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            return sorted(user for name in names if (user := self._user_of(root, name)) is not None)
 
     def versions(self, user: str) -> list[int]:
         """Return the versions of a user's model, ascending."""
@@ -201,35 +206,45 @@ class Store:
             text = self._read(folder, "current", where).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return versions[-1] if versions else None
-        if not text.isdecimal() or int(text) not in versions:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in versions:
             raise ModelRefused(
                 f"{where} names no version that is there. Choose one with: anomaly models rollback"
                 f" --user {shell_word(user)} --to VERSION"
             )
         return int(text)
 
-    def _name(self, folder: int, encoded: str) -> str:
-        if "~" not in encoded:
-            return unquote_to_bytes(encoded).decode("utf-8", "surrogatepass") if encoded != "%" else ""
-        newest = f"{_versions(folder)[-1]}{_SUFFIX}"
-        where = f"{self.directory / encoded / newest}"
-        return UserModel.from_bytes(self._read(folder, newest, where), f"Model {where}").card.user
+    def _user_of(self, root: int, name: str) -> str | None:
+        """Return whose models a directory holds, None where it holds none or is not ours."""
+        user = _decode(name)
+        try:
+            with self._open_user(root, name) as folder:
+                versions = _versions(folder) if folder is not None else []
+                if user is None and versions:  # too long a name to be told from the directory's
+                    where = f"{self.directory / name / str(versions[-1])}{_SUFFIX}"
+                    data = self._read(folder, f"{versions[-1]}{_SUFFIX}", where)
+                    user = UserModel.from_bytes(data, f"Model {where}").card.user
+        except ModelRefused:
+            return user
+        return user if versions and user is not None and encode_user(user) == name else None
 
-    def _read(self, folder: int, name: str, where: str) -> bytes:
+    def _read(self, folder: int | None, name: str, where: str) -> bytes:
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise ModelRefused(f"{where} cannot be opened: {error.strerror}.") from error
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise ModelRefused(f"{where} is no regular file.")
             self._check(status, Path(where))
             if status.st_size > MAX_BYTES:
                 raise ModelRefused(f"{where} is larger than a model can be ({status.st_size:,} bytes).")
-            return file.read(MAX_BYTES)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(MAX_BYTES)
+        finally:
+            os.close(descriptor)
 
     @staticmethod
     def _check(status: os.stat_result, where: Path) -> None:

@@ -39,6 +39,9 @@ behaviour moves the window as far as a stranger does; in a bag of 256 buckets co
 _CACHE = 4096
 """Unseen values remembered per column, so that a repeated one is resolved once."""
 
+_LONGEST = 256
+"""Longest value remembered: the log chooses how long its values are."""
+
 
 class Tokens(NamedTuple):
     """One action, as the detectors see it: the kind first, then one entry per column that says something."""
@@ -240,7 +243,7 @@ class Tokenizer:
         form = known.head.tokens[token - known.head.start].text
         text = f"{form}#{_hash(self.salt, '', '', value) % NEW_BUCKETS}"
         resolved = token, self._bucket(known.head.query, known.head.column, text)
-        if len(known.table) < known.limit:
+        if len(known.table) < known.limit and len(value) <= _LONGEST:
             known.table[value] = resolved
         return resolved
 

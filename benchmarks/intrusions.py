@@ -3,8 +3,8 @@
     python benchmarks/intrusions.py --seeds 7 1 2
 
 Each seed makes new logs of the three users (``anomaly simulate``); models are learned from their two normal
-weeks (``anomaly train``), and the two days after, with an intrusion, are scored (``anomaly predict``). A block is a
-hundred actions of one user: a stranger's where at least half are, own where none is. All is SIMULATED.
+weeks (``anomaly train``), and the two days after, with an intrusion, are scored (``anomaly predict``). A block is
+a hundred actions of one user: a stranger's where at least half are, own where none is. All is SIMULATED.
 """
 
 from __future__ import annotations

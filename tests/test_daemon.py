@@ -139,7 +139,7 @@ def test_the_tally_knows_the_worst(follow: Callable[..., Follower], event: Event
     assert follow(harmless, Kept()).run().worst() is Severity.NONE
     assert Tally().worst() is Severity.NONE
     sink = Kept()
-    strange = [event("alice", command=f"nc -l {n}", cwd=f"/tmp/{n}") for n in range(60)]
+    strange = [event("alice", command=f"nc -l {n}", cwd=f"/opt/{n}") for n in range(60)]
     tally = follow(strange, sink).run()
     worst = max((score.severity for batch in sink.batches for score in batch), key=lambda s: s.rank)
     assert worst is not Severity.NONE

@@ -227,7 +227,7 @@ def test_4_scoring_memory_is_bounded(
 ) -> None:
     """After the bounded caches are full, ever new values, users and numbers of users take no more memory."""
     monkeypatch.setattr("anomaly.tokenizer._CACHE", 64)
-    monkeypatch.setattr("anomaly.scoring._MOST_UNKNOWN", 64)
+    monkeypatch.setattr("anomaly.scoring._MOST_NAMES", 64)
     mine = scorer(trained.models)
     parser = Parser(Identities(hostname="", lookup=lambda _: None, limit=64))
 
@@ -250,6 +250,24 @@ def test_4_scoring_memory_is_bounded(
     try:
         first = feed(300, 600)
         assert feed(600, 1500) - first < 16_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("place", ["command", "host"])
+def test_4_long_values_are_not_kept(ocsvm_models: Path, event: Event, place: str) -> None:
+    """What is remembered of a value, or of a host's name, is of bounded length: the log chooses both."""
+    mine, parser = Scorer(Store(ocsvm_models).load), Parser(Identities(hostname="", lookup=lambda _: None))
+    lines = [event(**{"command": "ls", place: f"{number}" + "x" * 100_000}) for number in range(50)]  # type: ignore[arg-type]
+    tracemalloc.start()
+    try:
+        for line in lines:
+            parsed = parser.parse(line)
+            assert not isinstance(parsed, Skipped)
+            run(mine, parsed)
+        del parsed
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
     finally:
         tracemalloc.stop()
 
@@ -314,7 +332,7 @@ def test_5_models_are_dated_by_the_log(
 def test_6_same_seed_same_lstm(
     lstm_models: Path, log: Path, tmp_path: Path, silent: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trained again, by fresh graphs and for one user alone, an LSTM is the same file; by another seed it is not."""
+    """Trained again, by fresh graphs and for one user alone, an LSTM is the same file, by its seed alone."""
     monkeypatch.setattr("anomaly.detectors.lstm_fit.MAX_EPOCHS", 2)
     for seed in (0, 1):
         models = tmp_path / str(seed)

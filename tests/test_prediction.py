@@ -80,6 +80,17 @@ def test_the_second_run_begins_where_the_first_stopped(here: Setting, event: Eve
     assert here.run("alice") == []
 
 
+def test_where_models_ended_at_different_places_the_earliest_counts(
+    here: Setting, event: Event, silent: Watch
+) -> None:
+    """For all users the first run begins where the first of them was trained up to: no action falls between."""
+    here.append(event("alice", command="before bob's training"))
+    list(enrol(Enrolment((here.log,), here.models, Algorithm.OCSVM, user="bob"), silent))
+    here.append(event("bob", command="after"))
+    assert [score.action.columns["command"] for score in here.run()] == ["before bob's training", "after"]
+    assert [score.action.columns["command"] for score in here.run("bob")] == ["after"]
+
+
 def test_runs_of_other_users_have_their_own_place(here: Setting, event: Event) -> None:
     """What a run for one user has read, a run for another one, or for all, has not."""
     here.append(event("alice"), event("bob"))
@@ -165,7 +176,6 @@ def test_a_refused_model_stops_only_its_user(here: Setting, event: Event) -> Non
         here.run("bob")
 
 
-@pytest.mark.xfail(reason="Store.users() raises where any user's directory is refused", raises=ModelRefused)
 @pytest.mark.parametrize("change", ["open", "file"])
 def test_a_refused_directory_stops_only_its_user(here: Setting, event: Event, change: str) -> None:
     """One user's directory that is not to be trusted, or a stray file, does not end the watch over all others."""

@@ -119,11 +119,15 @@ class Lstm(Detector):
 
     def resume(self, saved: Mapping[str, Any]) -> LstmState:
         """Rebuild a saved state."""
-        hidden = np.array(saved["hidden"], dtype=np.float32)
-        cell = np.array(saved["cell"], dtype=np.float32)
+        try:
+            hidden = np.array(saved["hidden"], dtype=np.float32)
+            cell = np.array(saved["cell"], dtype=np.float32)
+            recent = [float(score) for score in saved["recent"]]
+        except OverflowError as error:  # a whole number beyond any float
+            raise ValueError("the saved state holds no such number") from error
         if hidden.shape != (self._units,) or cell.shape != (self._units,):
             raise ValueError("the saved state is of another network")
-        return LstmState(hidden, cell, [float(bits) for bits in saved["recent"]])
+        return LstmState(hidden, cell, recent)
 
     def score(self, state: LstmState, tokens: Tokens) -> Evidence:
         """Give the action's surprise in bits, and move on.

@@ -82,6 +82,8 @@ class OneClassSvm(Detector):
     ) -> None:
         if support.ndim != 2 or support.shape[1] != BUCKETS or weights.shape != support.shape[:1]:
             raise ValueError("support vectors and weights do not fit each other")
+        if support.dtype != np.uint8 or window.dtype != np.int16 or weights.dtype != np.float64:
+            raise ValueError("the arrays are of other types")
         if window.ndim != 2 or window.max(initial=-1) >= BUCKETS:
             raise ValueError("the window does not fit the bag")
         self.support = support
