@@ -172,7 +172,7 @@ def _novelty(entry: Spoken) -> ReasonKind | None:
 
 def _usual(entry: Spoken) -> list[str]:
     tokens = entry.head.tokens if entry.head is not None else ()
-    return [token.text for token in tokens if token.exact][:MAX_REASONS]
+    return [token.shown for token in tokens if token.exact][:MAX_REASONS]
 
 
 def _reason(kind: ReasonKind, entry: Spoken, expected: list[str], bits: float) -> Reason:

@@ -196,12 +196,7 @@ class Tokenizer:
 
     @cached_property
     def _texts(self) -> list[str]:
-        texts = [
-            token.text if token.exact or number else "(unknown)"
-            for head in self.heads
-            for number, token in enumerate(head.tokens)
-        ]
-        return ["", *texts]
+        return ["", *(token.shown for head in self.heads for token in head.tokens)]
 
     @cached_property
     def _bucket_texts(self) -> dict[int, str]:
@@ -210,7 +205,7 @@ class Tokenizer:
             (token.count, "", "", f"action {token.text}", token.text) for token in kinds.tokens if token.exact
         ]
         ranked += [
-            (token.count, head.query, head.column, f"{head.column} {token.text}", token.text)
+            (token.count, head.query, head.column, f"{head.column} {token.shown}", token.text)
             for head in columns
             for token in head.tokens
             if token.exact and sum(other.exact for other in head.tokens[:3]) > 1  # a column that varies

@@ -30,7 +30,12 @@ class Token(msgspec.Struct, frozen=True, array_like=True):
     """The value itself, or its general form as :func:`anomaly.values.levels` writes it."""
     exact: bool
     count: int
-    """How often training saw it; for a general form, how often one of its rare values."""
+    """How often training saw it; for a general form, in how many ways it came about."""
+
+    @property
+    def shown(self) -> str:
+        """What it stands for, for people: never nothing."""
+        return self.text or ("(empty)" if self.exact else "(unknown)")
 
 
 class Head(msgspec.Struct, frozen=True):
