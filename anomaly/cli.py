@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -13,24 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly import __version__, options
+from anomaly import __version__, cli_models, options, terminal
 from anomaly.errors import AnomalyError
 
 if TYPE_CHECKING:
     from anomaly.daemon import Tally
     from anomaly.enrolment import Enrolment
     from anomaly.prediction import Prediction
-    from anomaly.sinks.interface import Sink
 
 EXIT_FOUND = 20
 """What ``predict --fail-on`` ends with when it has seen something."""
-
-
-def say(text: str) -> None:
-    """Tell a person something, on standard error."""
-    from anomaly.sinks.visible import visible
-
-    click.echo("\n".join(visible(line) for line in text.split("\n")), err=True)
 
 
 class _Explained(click.Command):
@@ -44,7 +35,7 @@ class _Explained(click.Command):
         try:
             return super().main(*args, **kwargs)
         except AnomalyError as error:
-            say(f"Error: {error}")
+            terminal.say(f"Error: {error}")
             sys.exit(error.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
@@ -73,6 +64,9 @@ def main() -> None:
       anomaly train --user alice
       anomaly predict --user alice
     """
+
+
+main.add_command(cli_models.models)
 
 
 @main.command()
@@ -176,89 +170,7 @@ def users(logs: Sequence[Path], models: Path, output: str) -> None:
     """
     from anomaly.overview import user_rows
 
-    _print(user_rows(tuple(logs), models, _progress()), output)
-
-
-@main.group(name="models")
-def models_() -> None:
-    """Look after stored models.
-
-    \b
-    Example:
-      anomaly models list
-    """
-
-
-@models_.command(name="list")
-@options.models
-@options.output_format
-def list_(models: Path, output: str) -> None:
-    """List the models of every user.
-
-    \b
-    Example:
-      anomaly models list
-    """
-    from anomaly.overview import model_rows
-
-    _print(model_rows(models, say), output)
-
-
-@models_.command()
-@click.option("--user", metavar="NAME", required=True, help="Whose model.")
-@click.option("--version", type=click.IntRange(1), help="Which version; by default the one in use.")
-@options.models
-@options.output_format
-def show(user: str, version: int | None, models: Path, output: str) -> None:
-    """Show what a model was learned from.
-
-    \b
-    Example:
-      anomaly models show --user alice
-    """
-    from anomaly.overview import card_rows
-
-    _print(card_rows(models, user, version), output)
-
-
-@models_.command()
-@click.option("--user", metavar="NAME", required=True, help="Whose model.")
-@click.option("--to", type=click.IntRange(1), help="Version to use; by default the one before.")
-@options.models
-def rollback(user: str, to: int | None, models: Path) -> None:
-    """Go back to an earlier version of a model.
-
-    \b
-    Example:
-      anomaly models rollback --user alice
-    """
-    from anomaly.store import Store
-
-    store = Store(models)
-    if to is None:
-        to = store.rollback(user)
-    else:
-        store.use(user, to)
-    say(f"{user}: model {to} is in use.")
-
-
-@models_.command()
-@click.option("--user", metavar="NAME", help="Whose models; by default everyone's.")
-@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Newest versions to keep.")
-@options.models
-def prune(user: str | None, keep: int, models: Path) -> None:
-    """Delete old versions; the one in use is always kept.
-
-    \b
-    Example:
-      anomaly models prune --keep 2
-    """
-    from anomaly.store import Store
-
-    store = Store(models)
-    for name in [user] if user else store.users():
-        gone = store.prune(name, keep)
-        say(f"{name}: deleted {', '.join(map(str, gone)) or 'nothing'}.")
+    terminal.print_rows(user_rows(tuple(logs), models, terminal.watch()), output)
 
 
 @main.command()
@@ -275,7 +187,7 @@ def simulate(directory: Path, seed: int, days: int) -> None:
     from anomaly.simulation import write
 
     for path in write(directory, seed, days):
-        say(f"{path}: simulated, {path.stat().st_size:,} bytes")
+        terminal.say(f"{path}: simulated, {path.stat().st_size:,} bytes")
 
 
 @main.command()
@@ -297,7 +209,7 @@ def demo(algorithm: str) -> None:
     from anomaly.demonstration import demonstrate
     from anomaly.detectors.interface import Algorithm
 
-    demonstrate(Algorithm(algorithm), _sink("text"), click.echo, _progress())
+    demonstrate(Algorithm(algorithm), terminal.sink("text"), click.echo, terminal.watch())
 
 
 @click.command(cls=_Explained, context_settings={"help_option_names": ["-h", "--help"]})
@@ -325,8 +237,8 @@ def run(algorithm: str, log: Path, models: Path, state: Path, output: str) -> No
 def _enrol(asked: Enrolment) -> None:
     from anomaly.enrolment import enrol
 
-    for outcome in enrol(asked, _progress()):
-        say(str(outcome))
+    for outcome in enrol(asked, terminal.watch()):
+        terminal.say(str(outcome))
 
 
 def _predict(asked: Prediction, output: str) -> Tally:
@@ -335,42 +247,10 @@ def _predict(asked: Prediction, output: str) -> Tally:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with prepare(asked, _sink(output), say) as follower:
+    with prepare(asked, terminal.sink(output), terminal.say) as follower:
         tally = follower.run(stop.is_set)
         remark = check_read(asked, follower)
-    say(tally.summary())
+    terminal.say(tally.summary())
     if remark:
-        say(remark)
+        terminal.say(remark)
     return tally
-
-
-def _sink(output: str) -> Sink:
-    if output == "json":
-        from anomaly.sinks.ndjson import NdjsonSink
-
-        return NdjsonSink(sys.stdout)
-    import shutil
-
-    from anomaly.sinks.text import TextSink
-
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
-    return TextSink(sys.stdout, colour=colour, width=width)
-
-
-def _progress() -> Any:  # noqa: ANN401 - a context manager's maker
-    from anomaly.progress import progress
-
-    return progress
-
-
-def _print(rows: list[dict[str, Any]], output: str) -> None:
-    """Print a table, or a line of JSON each."""
-    if output == "json":
-        for row in rows:
-            click.echo(json.dumps(row))
-        return
-    from anomaly.overview import table
-
-    for line in table(rows):
-        click.echo(line)

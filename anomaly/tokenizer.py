@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from anomaly.corpus import Corpus, Rows, informative
 from anomaly.osquery import Action
 from anomaly.values import levels
-from anomaly.vocabulary import Head, Token, exact_tokens, general_tokens, is_silent
+from anomaly.vocabulary import MAX_COLUMNS, MAX_KINDS, Head, Token, exact_tokens, general_tokens, is_silent
 
 BUCKETS = 1024
 """Size of the bag."""
@@ -110,6 +110,7 @@ class Tokenizer:
         columns = [column for column in _statistics(corpus, rows, keep) if column.counts]
         silent = {column.name for column in columns if is_silent(column.name[1], column.counts, column.novelty)}
         spoken = [column for column in columns if column.name not in silent]
+        spoken = sorted(spoken, key=lambda column: -sum(column.counts.values()))[:MAX_COLUMNS]
         exact = exact_tokens([column.counts for column in spoken])
         rare = [_without(column.counts, tokens) for column, tokens in zip(spoken, exact, strict=True)]
         ways = [once | Counter(dict.fromkeys(tokens, 1)) for once, tokens in zip(rare, exact, strict=True)]
@@ -137,7 +138,7 @@ class Tokenizer:
             known = columns.get(column) if columns else None
             if known is None:
                 if (action.query, column) not in self.silent:
-                    buckets.append(self._bucket(action.query, column, value))
+                    buckets.append(self._strange_bucket(action.query, column, value))
                 continue
             token, bucket = known.table.get(value) or self._resolve(known, value)
             ids.append(token)
@@ -154,7 +155,7 @@ class Tokenizer:
                 if known is not None:
                     tables.append(known.table.get(value) or self._resolve(known, value))
                 else:
-                    tables.append((0, -1 if silent else self._bucket(query, column, value)))
+                    tables.append((0, -1 if silent else self._strange_bucket(query, column, value)))
             offset.append(len(tables))
         pairs = np.array(tables, dtype=np.int32).reshape(-1, 2)[np.array(offset)[rows.field] + rows.value]
         kinds = [self._kinds.get(kind) or self._unseen_kind(Action(0, "", "", *kind, {})) for kind in corpus.kinds]
@@ -231,16 +232,18 @@ class Tokenizer:
         return cls(heads, silent, rare, int(state["salt"]))
 
     def _unseen_kind(self, action: Action) -> tuple[int, int]:
-        return self.heads[0].start, self._bucket("", "", f"{action.query} {action.verb}")
+        return self.heads[0].start, self._strange_bucket("", "", f"{action.query} {action.verb}")
 
     def _resolve(self, known: _Column, value: str) -> tuple[int, int]:
         token = known.fall_back(value)
         form = known.head.tokens[token - known.head.start].text
-        text = f"{form}#{_hash(self.salt, '', '', value) % NEW_BUCKETS}"
-        resolved = token, self._bucket(known.head.query, known.head.column, text)
+        resolved = token, self._strange_bucket(known.head.query, known.head.column, value, form)
         if len(known.table) < known.limit and len(value) <= _LONGEST:
             known.table[value] = resolved
         return resolved
+
+    def _strange_bucket(self, query: str, column: str, value: str, form: str = "") -> int:
+        return self._bucket(query, column, f"{form}#{_hash(self.salt, '', '', value) % NEW_BUCKETS}")
 
     def _bucket(self, query: str, column: str, text: str) -> int:
         # CRC-32 is linear in its bits; the multiplication (Knuth 6.4) spreads them before they are cut.
@@ -268,7 +271,7 @@ def _hash(salt: int, query: str, column: str, text: str) -> int:
 
 
 def _kind_head(kinds: Counter[str]) -> Head:
-    ranked = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    ranked = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))[:MAX_KINDS]
     tokens = [Token(text, exact=True, count=n) for text, n in ranked]
     once = sum(1 for n in kinds.values() if n == 1)
     total = sum(kinds.values())

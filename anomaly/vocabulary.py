@@ -7,10 +7,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from anomaly.values import is_numeric, levels
+from anomaly.values import MAX_VALUE, is_numeric, levels
 
 MAX_EXACT = 1536
 """Values kept as tokens of their own, over all columns of a user."""
+
+MAX_KINDS = 512
+"""Kinds of action kept, the most frequent first; osquery's packs have some dozens."""
+
+MAX_COLUMNS = 512
+"""Columns kept, the most frequent first."""
 
 MAX_GENERAL = 448
 """General forms kept as tokens, over all columns of a user."""
@@ -87,7 +93,7 @@ def exact_tokens(counts: list[Counter[str]]) -> list[list[str]]:
         (-count, column, value)
         for column, table in enumerate(counts)
         for value, count in table.items()
-        if count > 1
+        if count > 1 and len(value) <= MAX_VALUE
     )
     chosen: list[list[str]] = [[] for _ in counts]
     for _, column, value in ranked[:MAX_EXACT]:

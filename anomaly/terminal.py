@@ -1,0 +1,54 @@
+"""How the commands talk: scores and tables to standard output, words for people to standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anomaly.sinks.visible import visible
+
+if TYPE_CHECKING:
+    from anomaly.enrolment import Watch
+    from anomaly.sinks.interface import Sink
+
+
+def say(text: str) -> None:
+    """Tell a person something, on standard error."""
+    click.echo("\n".join(visible(line) for line in text.split("\n")), err=True)
+
+
+def sink(output: str) -> Sink:
+    """Return where scores go: ``json`` or ``text``, in colour on a terminal that wants it."""
+    if output == "json":
+        from anomaly.sinks.ndjson import NdjsonSink
+
+        return NdjsonSink(sys.stdout)
+    from anomaly.sinks.text import TextSink
+
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+    return TextSink(sys.stdout, colour=colour, width=width)
+
+
+def watch() -> Watch:
+    """Return what shows progress bars."""
+    from anomaly.progress import progress
+
+    return progress
+
+
+def print_rows(rows: list[dict[str, Any]], output: str) -> None:
+    """Print a table, or a line of JSON each."""
+    if output == "json":
+        for row in rows:
+            click.echo(json.dumps(row))
+        return
+    from anomaly.overview import table
+
+    for line in table(rows):
+        click.echo(line)
