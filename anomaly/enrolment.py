@@ -16,9 +16,10 @@ from anomaly.harvest import Harvest, Period, Report, harvest, nothing
 from anomaly.model import Card
 from anomaly.osquery import Parser
 from anomaly.prediction import STDIN, nearest
+from anomaly.shell import shell_word
 from anomaly.sources.stdin import StdinSource
 from anomaly.sources.tail import LogSource
-from anomaly.store import Store, shell_word
+from anomaly.store import Store
 from anomaly.training import MIN_ACTIONS, check_enough, claim, describe_day, enough, learner, train
 
 Watch = Callable[[str], AbstractContextManager[Report]]

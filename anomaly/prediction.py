@@ -16,13 +16,14 @@ from anomaly.harvest import NAMELESS, nothing
 from anomaly.osquery import Parser, Skipped
 from anomaly.records import Score
 from anomaly.scoring import Scorer
+from anomaly.shell import shell_word
 from anomaly.sinks.interface import Sink
 from anomaly.sources.archive import locate, survey
 from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_name
 from anomaly.sources.interface import Position, Source
 from anomaly.sources.stdin import StdinSource
 from anomaly.sources.tail import LogSource
-from anomaly.store import Store, Stored, shell_word
+from anomaly.store import Store, Stored
 
 STDIN = Path("-")
 

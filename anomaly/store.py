@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import os
 import re
-import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,8 @@ from urllib.parse import unquote_to_bytes
 
 from anomaly.errors import ModelRefused, StateLocked, UnknownUser
 from anomaly.model import MAX_BYTES, UserModel
-from anomaly.trust import distrust
+from anomaly.shell import shell_word
+from anomaly.trust import refusal
 
 _SUFFIX = ".safetensors"
 _VERSION = re.compile(r"([1-9][0-9]{0,8})\.safetensors")
@@ -248,24 +248,8 @@ class Store:
 
     @staticmethod
     def _check(status: os.stat_result, where: Path) -> None:
-        if reason := distrust(status):
-            word = shell_word(str(where))
-            raise ModelRefused(
-                f"{where} is not to be trusted: {reason}. If what is in it is yours, run:"
-                f" chown $(id -un) {word} && chmod go-w {word}"
-            )
-
-
-def shell_word(text: str) -> str:
-    r"""Quote a name so that a person can paste it into a shell, and a terminal can show it.
-
-    >>> shell_word("alice"), shell_word("a b"), shell_word("a\x1b")
-    ('alice', "'a b'", "$'a\\x1b'")
-    """
-    if text.isprintable():
-        return shlex.quote(text)
-    escaped = text.encode("unicode_escape", "backslashreplace").decode().replace("'", "\\'")
-    return f"$'{escaped}'"
+        if (reason := refusal(where, status)) is not None:
+            raise ModelRefused(reason)
 
 
 @contextmanager

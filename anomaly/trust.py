@@ -10,6 +10,9 @@ import grp
 import os
 import pwd
 import stat
+from pathlib import Path
+
+from anomaly.shell import shell_word
 
 
 def distrust(status: os.stat_result) -> str | None:
@@ -25,6 +28,18 @@ def distrust(status: os.stat_result) -> str | None:
     if status.st_mode & stat.S_IWGRP and not _private_group(status.st_gid, status.st_uid):
         return "its group may write it"
     return None
+
+
+def refusal(path: Path, status: os.stat_result) -> str | None:
+    """Say, as a sentence with the command that mends it, why a file must not be trusted; None where it may be."""
+    reason = distrust(status)
+    if reason is None:
+        return None
+    word = shell_word(str(path))
+    return (
+        f"{path} is not to be trusted: {reason}. If what is in it is yours, run:"
+        f" chown $(id -un) {word} && chmod go-w {word}"
+    )
 
 
 def _private_group(gid: int, uid: int) -> bool:

@@ -10,7 +10,8 @@ import pytest
 
 from anomaly.errors import ModelRefused, StateLocked, UnknownUser
 from anomaly.model import UserModel
-from anomaly.store import Store, encode_user, shell_word
+from anomaly.shell import shell_word
+from anomaly.store import Store, encode_user
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import os
 import re
-import shlex
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +21,7 @@ import msgspec
 
 from anomaly.errors import StateError, StateLocked, StateRefused
 from anomaly.sources.interface import Position
+from anomaly.trust import refusal
 
 SCHEMA = 1
 MAX_BYTES = 1 << 28
@@ -244,16 +244,10 @@ def _open_directory(directory: Path) -> int:
 
 def _refuse_unless_ours(path: Path, status: os.stat_result, is_kind: Callable[[int], bool]) -> None:
     """Raise unless the file is of its kind and only root or the running user can write it."""
-    quoted = shlex.quote(str(path))
     if not is_kind(status.st_mode):
         raise StateRefused(f"{path} is not a regular file or directory of ours; move it away.")
-    if status.st_uid not in {0, os.geteuid()}:
-        raise StateRefused(
-            f"{path} belongs to user {status.st_uid}; take it over (sudo chown {os.geteuid()} {quoted}) "
-            "or give another directory with --state.",
-        )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise StateRefused(f"{path} can be written by others; close it to them (chmod go-w {quoted}).")
+    if (reason := refusal(path, status)) is not None:
+        raise StateRefused(f"{reason}, or give another directory with --state.")
 
 
 def _is_link(name: str, folder: int) -> bool:
