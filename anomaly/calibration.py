@@ -59,7 +59,7 @@ class Tail:
         self.scale = scale
         self.shape = shape
         self._knots: list[float] = figures.tolist()
-        self._scores: list[float] = (-10.0 * np.log10(exceeding)).tolist()
+        self._scores: list[float] = (0.0 - 10.0 * np.log10(exceeding)).tolist()
 
     def score(self, figure: float) -> float:
         """Return ``-10 log10 p`` of a raw figure, in 0..100; never less for a higher figure."""

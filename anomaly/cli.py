@@ -37,6 +37,11 @@ class _Explained(click.Command):
         except AnomalyError as error:
             terminal.say(f"Error: {error}")
             sys.exit(error.exit_code)
+        except OSError as error:
+            # What a room foresees it says in its own words; this is what is left: output that cannot be written.
+            where = f"{error.filename}: " if error.filename else ""
+            terminal.say(f"Error: {where}{error.strerror or error}")
+            sys.exit(AnomalyError.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """Run what the command does."""
@@ -122,12 +127,13 @@ def train(
     type=click.FloatRange(0, 100),
     default=0.0,
     envvar="ANOMALY_MIN_SCORE",
-    help="Show only actions with this score or more; all are scored (ANOMALY_MIN_SCORE).",
+    help="Show only actions whose score or risk is this or more; all are scored (ANOMALY_MIN_SCORE).",
 )
 @click.option(
     "--fail-on",
     type=click.Choice(options.SEVERITIES),
-    help=f"End with exit code {EXIT_FOUND} if anything of this severity or worse was scored.",
+    help=f"End with exit code {EXIT_FOUND} if anything of this severity or worse was scored; it ends when the log"
+    " does, or when it is stopped.",
 )
 def predict(
     user: str | None,
@@ -209,7 +215,7 @@ def demo(algorithm: str) -> None:
     from anomaly.demonstration import demonstrate
     from anomaly.detectors.interface import Algorithm
 
-    demonstrate(Algorithm(algorithm), terminal.sink("text"), click.echo, terminal.watch())
+    demonstrate(Algorithm(algorithm), lambda: terminal.sink("text"), click.echo, terminal.watch())
 
 
 @click.command(cls=_Explained, context_settings={"help_option_names": ["-h", "--help"]})

@@ -24,6 +24,13 @@ EVERY = 1.0
 WAIT = 0.5
 """Seconds that a read may wait: how long a signal waits at most."""
 
+_MET = {
+    "read_errors": "cannot be read at the moment (no permission, or no regular file); it is tried again.",
+    "truncations": "was truncated; what was in it and not yet read may be lost.",
+    "archive_errors": "an archive of it could be read only in part.",
+    "too_long": "a line longer than 1 MiB was skipped.",
+}
+
 
 @dataclass
 class Tally:
@@ -90,11 +97,13 @@ class Follower:
         self._say = say
         self._saved = time.monotonic()
         self._unsaved = False
+        self._told: dict[str, tuple[int, float]] = {}
 
     def run(self, stopped: Callable[[], bool] = lambda: False) -> Tally:
         """Go on until the source ends or ``stopped`` says so; the line in hand is always finished."""
         while not self.source.ended and not stopped():
             lines = self.source.read(BATCH, timeout=WAIT)
+            self._tell()
             scores = [score for line in lines for score in self._score(line)]
             shown = [score for score in scores if self._shown(score)]
             if shown:
@@ -104,7 +113,18 @@ class Follower:
                 self._save()
         if self._unsaved:
             self._save()
+        if self.source.counters["too_long"]:
+            self.tally.skipped["too_long"] = self.source.counters["too_long"]
         return self.tally
+
+    def _tell(self) -> None:
+        """Say what the source met, at most once a minute each: a watch that has gone blind must not look quiet."""
+        now = time.monotonic()
+        for counter, sentence in _MET.items():
+            count = self.source.counters[counter]
+            if count > self._told.get(counter, (0, 0.0))[0] and now >= self._told.get(counter, (0, 0.0))[1]:
+                self._told[counter] = (count, now + 60.0)
+                self._say(f"{self._log}: {sentence}")
 
     def _score(self, line: Line) -> list[Score]:
         self.tally.lines += 1

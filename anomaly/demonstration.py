@@ -50,7 +50,7 @@ class Judged(NamedTuple):
     foreign: bool
 
 
-def demonstrate(algorithm: Algorithm, sink: Sink, echo: Callable[[str], None], watch: Watch) -> None:
+def demonstrate(algorithm: Algorithm, sink: Callable[[], Sink], echo: Callable[[str], None], watch: Watch) -> None:
     """Run the demo in a directory of its own that is deleted at the end.
 
     Parameters
@@ -58,7 +58,7 @@ def demonstrate(algorithm: Algorithm, sink: Sink, echo: Callable[[str], None], w
     algorithm
         What to learn with.
     sink
-        Where the most telling scores go.
+        Gives where the most telling scores go, anew for each table.
     echo
         Prints a line.
     watch
@@ -79,7 +79,7 @@ def demonstrate(algorithm: Algorithm, sink: Sink, echo: Callable[[str], None], w
                 e.score for e in victim if e.score.severity.rank >= Severity.WARNING.rank and e.score.reasons
             ]
             echo(f"The first {_SHOWN} of {len(telling):,} actions at a warning or worse:")
-            sink.write(telling[:_SHOWN])
+            sink().write(telling[:_SHOWN])
             for line in findings(judged, intrusion):
                 echo(line)
 
@@ -150,7 +150,8 @@ def own_alarms(entries: list[Judged], user: str) -> Iterator[str]:
     own = sum(not entry.foreign for entry in entries)
     yield f"  {user}'s own {own:,} actions: {alarms:,} at a risk of {ALARM:.0f} or more" + ("," if after else ".")
     if after:
-        yield f"    {after:,} of them with the stranger's among the last {WINDOW}."
+        part = "all" if after == alarms else f"{after:,}"
+        yield f"    {part} of them while the stranger's were among the last {WINDOW}."
 
 
 def _range(figures: list[float]) -> str:

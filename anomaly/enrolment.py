@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -12,18 +13,22 @@ import msgspec
 
 from anomaly.detectors.interface import Algorithm, Learner
 from anomaly.errors import LogEmpty, ModelRefused, TooLittleData, UnknownUser
-from anomaly.harvest import Harvest, Period, Report, harvest, nothing
+from anomaly.harvest import MIN_ACTIONS, Harvest, Period, Report, harvest, nothing
 from anomaly.model import Card
 from anomaly.osquery import Parser
 from anomaly.prediction import STDIN, nearest
 from anomaly.shell import shell_word
+from anomaly.sources.archive import chain
 from anomaly.sources.stdin import StdinSource
 from anomaly.sources.tail import LogSource
 from anomaly.store import Store
-from anomaly.training import MIN_ACTIONS, check_enough, claim, describe_day, enough, learner, train
+from anomaly.training import check_enough, claim, describe_day, enough, learner, train
 
 Watch = Callable[[str], AbstractContextManager[Report]]
 """Gives a progress bar for a title."""
+
+
+_NAMED = 12
 
 
 class Enrolment(msgspec.Struct, frozen=True):
@@ -53,6 +58,7 @@ class Enrolled(NamedTuple):
         return (
             f"{self.user}: model {self.version} ({card.algorithm.value}) from {card.actions:,} actions,"
             f" {describe_day(card.first)} to {describe_day(card.last)}, in {self.seconds:.0f} s"
+            + ("; all of a log that names nobody" if card.claims_host else "")
         )
 
 
@@ -78,6 +84,7 @@ def gather(
     LogMissing, LogUnreadable
         One of them cannot be read.
     """
+    logs = _distinct(logs)
     parser = Parser()
     total = sum(log.stat().st_size for log in logs if log.is_file())
     with ExitStack() as stack:
@@ -116,6 +123,7 @@ def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
         check_enough(asked.user, corpus)
         chosen = {asked.user: corpus}
     store = Store(asked.models)
+    store.prepare()
     teacher: Learner | None = None
     done = 0
     short: list[str] = []
@@ -150,8 +158,9 @@ def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
             " more logs with -l. How many each has: anomaly users"
         )
     if short:
+        more = f" and {len(short) - _NAMED:,} more" if len(short) > _NAMED else ""
         reason = f"fewer than the {MIN_ACTIONS} actions that learning needs; see: anomaly users"
-        yield Passed(", ".join(short), reason)
+        yield Passed(", ".join(short[:_NAMED]) + more, reason)
 
 
 def _pass_over(user: str, asked: Enrolment, store: Store) -> Passed | None:
@@ -173,6 +182,13 @@ def _unknown(asked: Enrolment, watch: Watch) -> str:
     found, _ = gather(asked.logs, watch, period=asked.period)
     names = ", ".join(map(str, asked.logs))
     return f"No action of {asked.user!r} is in {names}. {nearest(str(asked.user), found.users)}"
+
+
+def _distinct(logs: Sequence[Path]) -> list[Path]:
+    """Leave out what would be read twice: a log named again, and an archive of another one (a shell's ``X*``)."""
+    places = {os.path.realpath(log): log for log in reversed(logs)}
+    archives = {os.path.realpath(path) for log in logs for path in chain(log) if path != log}
+    return [log for place, log in reversed(places.items()) if place not in archives]
 
 
 def _whole(log: Path) -> LogSource:

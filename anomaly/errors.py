@@ -11,6 +11,7 @@
     ├── TooLittleData            6   too few actions to learn from
     ├── UnknownUser              7   no such user in the log, or no model of that user
     ├── ModelRefused             8   a model, or the directory it lies in, that must not be trusted
+    ├── StoreUnwritable         11   no room or no permission for models
     └── StateError
         ├── StateRefused         9   a checkpoint, or its directory, that must not be trusted
         └── StateLocked         10   another process works with the same state or models
@@ -73,6 +74,12 @@ class ModelRefused(AnomalyError):
     """A model file, or the directory it lies in, fails its checks."""
 
     exit_code = 8
+
+
+class StoreUnwritable(AnomalyError):
+    """There is no room, or no permission, to write models."""
+
+    exit_code = 11
 
 
 class StateError(AnomalyError):

@@ -11,6 +11,9 @@ from anomaly.corpus import Corpus
 from anomaly.osquery import Action, Parser, Skipped
 from anomaly.sources.interface import Position, Source
 
+MIN_ACTIONS = 500
+"""Fewest actions to learn a user from: five windows, one of which is always held out."""
+
 BATCH = 4096
 """Lines read at a time."""
 
@@ -28,7 +31,7 @@ class Harvest(NamedTuple):
     """What the logs held."""
 
     users: dict[str, Corpus]
-    """By user; by ``user@host`` where the logs mix hosts."""
+    """By user; by ``user@host`` where one name acts on several hosts."""
     named: bool
     """Whether any row named its user."""
     ends: tuple[Position, ...]
@@ -100,8 +103,9 @@ def harvest(
 def nothing(logs: Sequence[Path], lines: int, skipped: Counter[str]) -> str:
     """Say what logs held instead of actions, and what to do."""
     names = ", ".join(map(str, logs))
-    if not lines:
+    if not lines and not skipped:
         return f"{names} is empty. osquery writes to it once a scheduled query has results; see docs/osquery.md."
+    lines += skipped["too_long"]
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in skipped.most_common())
     return (
         f"{names} has {lines:,} lines and no action to learn from ({reasons or 'none in the period'})."
@@ -123,16 +127,26 @@ def keys(host: str, user: str) -> tuple[str, str]:
 
 
 def _name(found: dict[tuple[str, str], Corpus], parser: Parser) -> dict[str, Corpus]:
-    """Give each corpus its user's name: numbers by what the log has shown since, hosts where it mixes them."""
-    hosts = {host for host, _ in found}
-    parts: dict[str, list[Corpus]] = {}
+    """Give each corpus its user's name: numbers by what the log has shown since, hosts where one name has several.
+
+    A user keeps the plain name on the only host, or the only one with enough actions to learn from: a stray line
+    that names another host must not give everybody another name.
+    """
+    parts: dict[str, dict[str, list[Corpus]]] = {}
     for (host, user), corpus in found.items():
         name = user
         if user.startswith(NUMBER):
-            name = parser.identities.name(host, user.removeprefix(NUMBER)) or user
-        if len(hosts) > 1 and not name.startswith(NAMELESS):
-            name = keys(host, name)[0]
-        parts.setdefault(name, []).append(corpus)
-    return {
-        name: corpora[0] if len(corpora) == 1 else Corpus.merge(corpora) for name, corpora in sorted(parts.items())
-    }
+            name = parser.identities.name(host, user.removeprefix(NUMBER))
+        parts.setdefault(name, {}).setdefault(host, []).append(corpus)
+    named = {}
+    for name, hosts in parts.items():
+        merged = {host: _one(corpora) for host, corpora in hosts.items()}
+        large = [host for host, corpus in merged.items() if len(corpus) >= MIN_ACTIONS]
+        plain = large[0] if len(large) == 1 else (next(iter(merged)) if len(merged) == 1 else None)
+        for host, corpus in merged.items():
+            named[name if host == plain or name.startswith(NAMELESS) else keys(host, name)[0]] = corpus
+    return dict(sorted(named.items()))
+
+
+def _one(corpora: list[Corpus]) -> Corpus:
+    return corpora[0] if len(corpora) == 1 else Corpus.merge(corpora)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 ALGORITHMS = ("LSTM", "OCSVM")
 SEVERITIES = ("notice", "warning", "critical")
 
-_PATH = click.Path(path_type=Path)
+
+class Place(click.Path):
+    """A path that is looked at by the room that knows what it should be: its errors say what to do."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Refuse an empty path, which would be the current directory: a shell variable was not set."""
+        if value == "":
+            self.fail("the path is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_PATH = Place()
 
 
 def models(function: F) -> F:
@@ -75,9 +90,9 @@ def logs(function: F) -> F:
         "logs",
         type=_PATH,
         multiple=True,
-        envvar="ANOMALY_LOG",
-        default=[DEFAULT_LOG],
-        show_default=True,
+        # Not click's envvar: for several values it would cut the path at each colon.
+        default=lambda: [os.environ.get("ANOMALY_LOG") or DEFAULT_LOG],
+        show_default=DEFAULT_LOG,
         help="osquery's results log, read with its archives; may be given several times (ANOMALY_LOG).",
     )(function)
 
@@ -147,7 +162,9 @@ def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> Non
     values = load(path)
     if "format" in values:
         values["output"] = values.pop("format")
-    if "log" in values:
+    for place in {"log", "models", "state"} & values.keys():
+        values[place] = os.path.expanduser(values[place])  # noqa: PTH111 - a str, as on the command line
+    if "log" in values and not os.environ.get("ANOMALY_LOG"):
         values["logs"] = [values["log"]]
     ctx.default_map = _defaults(ctx.command, values)
 

@@ -11,11 +11,11 @@ import msgspec
 from anomaly.corpus import Corpus
 from anomaly.enrolment import Watch, gather
 from anomaly.errors import ModelRefused, UnknownUser
-from anomaly.harvest import Period
+from anomaly.harvest import MIN_ACTIONS, Period
 from anomaly.prediction import nearest
 from anomaly.sinks.visible import columns, visible
 from anomaly.store import Store
-from anomaly.training import MIN_ACTIONS, describe_day
+from anomaly.training import describe_day
 
 Row = dict[str, Any]
 
@@ -37,6 +37,8 @@ def model_rows(models: Path, say: Callable[[str], None]) -> list[Row]:
             rows += list(_versions(store, user))
         except ModelRefused as error:
             say(str(error))
+    if not rows:
+        say(f"There is no model in {models}. Make some with: anomaly train --all-users -l LOG")
     return rows
 
 
@@ -45,8 +47,9 @@ def card_rows(models: Path, user: str, version: int | None) -> list[Row]:
     store = Store(models)
     stored = store.load(user, version)
     if stored is None:
-        which = f"version {version} of a model" if version else "model"
-        raise UnknownUser(f"There is no {which} of {user!r} in {models}. {nearest(user, store.users())}".rstrip())
+        if version and (have := store.versions(user)):
+            raise UnknownUser(f"{user!r} has no version {version}. There is: {', '.join(map(str, have))}.")
+        raise UnknownUser(f"There is no model of {user!r} in {models}. {nearest(user, store.users())}".rstrip())
     card = msgspec.to_builtins(stored.model.card)
     tokenizer = stored.model.tokenizer
     card |= {
@@ -63,7 +66,6 @@ def card_rows(models: Path, user: str, version: int | None) -> list[Row]:
 def table(rows: list[Row]) -> Iterator[str]:
     """Yield the lines of an aligned table; what comes from the log is escaped."""
     if not rows:
-        yield "nothing"
         return
     cells = [[visible(_cell(value), _WIDEST if len(row) > 2 else 60) for value in row.values()] for row in rows]
     names = list(rows[0])

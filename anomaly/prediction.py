@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from anomaly.daemon import Follower
-from anomaly.errors import LogEmpty, LogMissing, ModelRefused, UnknownUser
+from anomaly.errors import LogEmpty, LogError, ModelRefused, UnknownUser
 from anomaly.harvest import NAMELESS, nothing
 from anomaly.osquery import Parser, Skipped
 from anomaly.records import Score
@@ -173,9 +174,10 @@ def _source(asked: Prediction, saved: Checkpoint | None, stored: list[Stored], s
         start = asked.begin
     else:
         start = saved.position if saved else after_training(asked.log, stored)
-    if asked.follow and not asked.log.exists():
+    source = LogSource(asked.log, start=start, follow=asked.follow)
+    if asked.follow and not os.path.exists(asked.log):  # noqa: PTH110 - Path.exists raises where it may not look
         say(f"{asked.log} is not there yet; waiting for it.")
-    return LogSource(asked.log, start=start, follow=asked.follow)
+    return source
 
 
 def after_training(log: Path, stored: list[Stored]) -> Position | Literal["start"]:
@@ -210,7 +212,7 @@ def _names_nobody(log: Path) -> bool:
                     if not action.user.startswith(NAMELESS):
                         return False
                     seen = True
-    except LogMissing:
+    except LogError:
         return False
     return seen
 
@@ -218,4 +220,4 @@ def _names_nobody(log: Path) -> bool:
 def _shown(least: float) -> Callable[[Score], bool]:
     if least <= 0:
         return lambda _: True
-    return lambda score: score.score is not None and score.score >= least
+    return lambda score: max(score.score or 0.0, score.risk or 0.0) >= least

@@ -6,21 +6,26 @@ a directory's name is derived from the user's, and the name itself stands inside
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from anomaly.errors import ModelRefused, StateLocked, UnknownUser
+from anomaly.errors import ModelRefused, StateLocked, StoreUnwritable, UnknownUser
 from anomaly.model import MAX_BYTES, UserModel
 from anomaly.shell import shell_word
 from anomaly.trust import refusal
+
+PATIENCE = 10.0
+"""Seconds to wait for another process that writes: it takes milliseconds, unless something is wrong."""
 
 _SUFFIX = ".safetensors"
 _VERSION = re.compile(r"([1-9][0-9]{0,8})\.safetensors")
@@ -114,23 +119,36 @@ class Store:
             return Stored(chosen, model)
 
     def save(self, user: str, model: UserModel) -> int:
-        """Write a model as the next version, put it in use, and return the version."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._open() as root:
-            name = encode_user(user)
+        """Write a model as the next version, put it in use, and return the version.
+
+        Raises
+        ------
+        StoreUnwritable
+            There is no room, or no permission.
+        StateLocked
+            Another process has been writing for ``PATIENCE`` seconds.
+        """
+        data = model.to_bytes()
+        if len(data) > MAX_BYTES:
+            raise ModelRefused(f"The model of {user!r} would be too large to be read back ({len(data):,} bytes).")
+        name = encode_user(user)
+        with self._writing() as root:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=root)
-            with self._locked(root), self._open_user(root, name) as folder:
-                if folder is None:
-                    raise ModelRefused(f"{self.directory / name} is no directory; move it away.")
+            with self._existing(root, user) as folder:
                 version = max(_versions(folder), default=0) + 1
-                _write(folder, f"{version}{_SUFFIX}", model.to_bytes())
+                _write(folder, f"{version}{_SUFFIX}", data)
                 _write(folder, "current", f"{version}\n".encode())
         return version
 
+    def prepare(self) -> None:
+        """Make the directory, and raise what :meth:`save` would: before an hour of training, not after it."""
+        with self._writing():
+            pass
+
     def use(self, user: str, version: int) -> None:
         """Put a version in use."""
-        with self._open() as root, self._locked(root), self._existing(root, user) as folder:
+        with self._writing() as root, self._existing(root, user) as folder:
             if version not in _versions(folder):
                 have = ", ".join(map(str, _versions(folder)))
                 raise UnknownUser(f"{user!r} has no version {version}. There is: {have}.")
@@ -139,7 +157,9 @@ class Store:
     def rollback(self, user: str) -> int:
         """Put the version before the one in use back in use, and return it."""
         current = self.current(user)
-        earlier = [version for version in self.versions(user) if current is None or version < current]
+        if current is None:
+            raise UnknownUser(f"There is no model of {user!r} in {self.directory}. See: anomaly models list")
+        earlier = [version for version in self.versions(user) if version < current]
         if not earlier:
             raise UnknownUser(f"{user!r} has no version before {current} to go back to. See: anomaly models list")
         self.use(user, earlier[-1])
@@ -147,7 +167,7 @@ class Store:
 
     def prune(self, user: str, keep: int) -> list[int]:
         """Delete all versions but the ``keep`` newest and the one in use; return what was deleted."""
-        with self._open() as root, self._locked(root), self._existing(root, user) as folder:
+        with self._writing() as root, self._existing(root, user) as folder:
             current = self._current(folder, user)
             old = [version for version in _versions(folder)[: -keep or None] if version != current]
             for version in old:
@@ -184,20 +204,37 @@ class Store:
             yield folder
 
     @contextmanager
-    def _locked(self, root: int | None) -> Iterator[None]:
-        if root is None:
-            yield
-            return
-        lock = os.open(".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=root)
+    def _writing(self) -> Iterator[int]:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError:
-            raise StateLocked(
-                f"Another process is writing models to {self.directory}. Try again when it has ended."
-            ) from None
-        finally:
-            os.close(lock)
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._open() as root:
+                if root is None:
+                    raise FileNotFoundError(errno.ENOENT, "it was removed", str(self.directory))
+                lock = os.open(".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=root)
+                try:
+                    self._lock(lock)
+                    yield root
+                finally:
+                    os.close(lock)
+        except OSError as error:
+            raise StoreUnwritable(
+                f"Models cannot be written to {self.directory}: {error.strerror}. Make room, or name another"
+                " directory with --models."
+            ) from error
+
+    def _lock(self, descriptor: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise StateLocked(
+                        f"Another process is writing models to {self.directory}. Try again when it has ended."
+                    ) from None
+                time.sleep(0.05)
+            else:
+                return
 
     def _current(self, folder: int, user: str) -> int | None:
         versions = _versions(folder)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomaly.errors import AnomalyError
 from anomaly.sinks.visible import visible
 
 if TYPE_CHECKING:
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """Tell a person something, on standard error."""
-    click.echo("\n".join(visible(line) for line in text.split("\n")), err=True)
+    # A newline within it can only come from a name or a value: what one message says is one line.
+    click.echo(visible(text), err=True)
 
 
 def sink(output: str) -> Sink:
     """Return where scores go: ``json`` or ``text``, in colour on a terminal that wants it."""
+    if sys.stdout is None:
+        raise AnomalyError("Standard output is closed; there is nowhere to write scores to.")
     if output == "json":
         from anomaly.sinks.ndjson import NdjsonSink
 

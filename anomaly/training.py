@@ -22,13 +22,10 @@ from anomaly.calibration_fit import fit_tail
 from anomaly.corpus import Corpus, Rows
 from anomaly.detectors.interface import WINDOW, Algorithm, Detector, Learner, OutOfFold
 from anomaly.errors import TooLittleData
-from anomaly.harvest import NAMELESS, Harvest, Report
+from anomaly.harvest import MIN_ACTIONS, NAMELESS, Harvest, Report, keys
 from anomaly.identity import Identities
 from anomaly.model import Card, UserModel
 from anomaly.tokenizer import Encoded, Tokenizer
-
-MIN_ACTIONS = 500
-"""Fewest actions to learn from: five windows, one of which is always held out."""
 
 _FEWEST_A_FOLD = 150
 _LIBRARIES = {
@@ -65,8 +62,9 @@ def _hushed() -> Iterator[None]:
 
 def claim(found: Harvest, user: str) -> Corpus | None:
     """Give a user's actions: by name, or all of them where the log names nobody."""
-    if user in found.users:
-        return found.users[user]
+    for name, corpus in found.users.items():
+        if user in {name, *(keys(host, name)[0] for host in corpus.hosts)}:
+            return corpus
     if found.named or user.startswith(NAMELESS):
         return None
     nameless = [corpus for name, corpus in found.users.items() if name.startswith(NAMELESS)]

@@ -238,12 +238,15 @@ def test_prediction_goes_on_after_training_and_then_after_itself(log: Path, mode
 
 
 def test_only_high_scores_are_shown_where_asked(log: Path, models: Path, tmp_path: Path) -> None:
-    """--min-score hides what is below it."""
-    words = ("--from", "start", "--no-follow", "--format", "json", "-l", log, "--models", models)
+    """--min-score hides actions with both score and risk below it."""
+    copy = tmp_path / log.name
+    strange = "".join(line("alice", 900 + n, f"nmap -sS 10.{n}.0.0/24") + "\n" for n in range(20))
+    copy.write_text(log.read_text() + strange)
+    words = ("--from", "start", "--no-follow", "--format", "json", "-l", copy, "--models", models)
     result = run("predict", "--user", "alice", *words, "--state", tmp_path / "s", "--min-score", "10")
-    scores = [json.loads(text)["score"] for text in result.stdout.splitlines()]
-    assert len(scores) < 700
-    assert all(score >= 10 for score in scores)
+    figures = [json.loads(text) for text in result.stdout.splitlines()]
+    assert 0 < len(figures) < 720
+    assert all(max(figure["score"], figure["risk"]) >= 10 for figure in figures)
 
 
 def test_fail_on_ends_with_its_own_code(log: Path, models: Path, tmp_path: Path) -> None:
@@ -331,3 +334,101 @@ def test_simulate_writes_the_sample_logs(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert len(list(tmp_path.iterdir())) == 5
     assert all("simulated" in row for row in result.stderr.splitlines())
+
+
+def test_a_name_in_a_message_cannot_make_a_line_of_its_own(tmp_path: Path) -> None:
+    """A newline in a user's name is shown escaped in what is said on stderr."""
+    log = tmp_path / "osqueryd.results.log"
+    log.write_text("\n".join(line("m\nError: run evil", number) for number in range(3)))
+    result = run("train", "--user", "m\nError: run evil", "-l", log, "--models", tmp_path / "m")
+    assert result.exit_code == 6
+    assert len(result.stderr.splitlines()) == 1
+    result = run("train", "--all-users", "-l", log, "--models", tmp_path / "m")
+    assert not any(row.startswith("Error: run evil") for row in result.stderr.splitlines())
+
+
+def test_a_log_without_permission_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that may not be read ends with 4 and the commands that change it, without sudo for reading."""
+    log = tmp_path / "osqueryd.results.log"
+    log.write_text(line("alice", 1))
+
+    def forbidden(path: object, *_: object, **__: object) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("anomaly.sources.logfile.os.open", forbidden)
+    result = run("users", "-l", log)
+    assert result.exit_code == 4
+    assert "chgrp" in result.stderr
+    assert "docs/osquery.md" in result.stderr
+
+
+def test_models_that_cannot_be_written_are_noticed_before_training(log: Path, tmp_path: Path) -> None:
+    """A file in place of the models directory ends with 11 at once."""
+    place = tmp_path / "file"
+    place.touch()
+    for models in (place, place / "below"):
+        result = run("train", "--user", "alice", "-a", "OCSVM", "-l", log, "--models", models)
+        assert result.exit_code == 11
+        assert result.stderr.startswith(f"Error: Models cannot be written to {models}: ")
+
+
+def test_a_line_too_long_is_counted_and_told(models: Path, tmp_path: Path) -> None:
+    """A line over 1 MiB is in the summary of what was skipped, and a log of only that is not called empty."""
+    long = tmp_path / "osqueryd.results.log"
+    long.write_text(line("alice", 1, "x" * (1 << 20)) + "\n")
+    result = run("users", "-l", long)
+    assert result.exit_code == 5
+    assert "1 lines and no action to learn from (too_long 1)" in result.stderr
+    with long.open("a") as file:
+        file.write(line("alice", 2) + "\n")
+    words = ("--no-follow", "-l", long, "--models", models, "--state", tmp_path / "s")
+    result = run("predict", "--user", "alice", *words)
+    assert "1 lines skipped: too_long 1" in result.stderr
+    assert f"{long}: a line longer than 1 MiB was skipped." in result.stderr
+
+
+def test_an_archive_named_beside_its_log_is_not_read_twice(log: Path, tmp_path: Path) -> None:
+    """``-l X -l X.1`` and ``-l X -l X`` count every action once."""
+    copy = tmp_path / log.name
+    copy.write_bytes(log.read_bytes())
+    (tmp_path / f"{log.name}.1").write_text(line("alice", 0, "older") + "\n")
+    once = run("users", "-l", copy).stdout
+    assert "701" in once
+    assert run("users", "-l", f"{copy}.1", "-l", copy, "-l", copy).stdout == once
+
+
+def test_an_empty_path_is_a_variable_that_was_not_set() -> None:
+    """``--models ''`` is a usage error, and not the current directory."""
+    result = run("models", "list", "--models", "")
+    assert result.exit_code == 2
+    assert "the path is empty." in result.stderr
+
+
+def test_output_that_cannot_be_written_is_one_sentence(
+    log: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk under standard output ends with 1 and a sentence."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("anomaly.sinks.ndjson.NdjsonSink.write", full)
+    words = ("--from", "start", "--no-follow", "--format", "json", "-l", log, "--models", models)
+    result = run("predict", "--user", "alice", *words, "--state", tmp_path / "s")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: No space left on device\n"
+
+
+def test_a_version_that_is_not_there_is_met_with_those_that_are(models: Path) -> None:
+    """``models show --version 9`` lists the versions."""
+    result = run("models", "show", "--user", "alice", "--version", "9", "--models", models)
+    assert result.exit_code == 7
+    assert result.stderr == "Error: 'alice' has no version 9. There is: 1.\n"
+
+
+def test_a_directory_without_models_says_so(tmp_path: Path) -> None:
+    """``models list`` of a mistyped directory names it and the next step."""
+    result = run("models", "list", "--models", tmp_path / "none")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"There is no model in {tmp_path / 'none'}. Make some with: anomaly train")

@@ -75,5 +75,5 @@ def test_an_owners_alarms_are_told_apart_by_what_is_in_the_window() -> None:
     entries = [judged(40.0, foreign=False), judged(40.0, foreign=True), judged(40.0, foreign=False)]
     assert list(own_alarms(entries, "alice")) == [
         "  alice's own 2 actions: 2 at a risk of 30 or more,",
-        "    1 of them with the stranger's among the last 100.",
+        "    1 of them while the stranger's were among the last 100.",
     ]

@@ -239,6 +239,21 @@ def test_a_log_that_is_not_there_yet_is_waited_for(folder: Path) -> None:
     assert f"{log} is not there yet; waiting for it." in running.errors
 
 
+def test_a_watch_that_has_gone_blind_says_so(folder: Path, daemon: Daemon) -> None:
+    """A log that can no longer be read is reported, and read on from once it can be."""
+    append(folder, 800, "up")
+    daemon.record()
+    log = folder / "osqueryd.results.log"
+    log.rename(folder / f"{log.name}.1")
+    log.mkdir()
+    time.sleep(1.0)
+    log.rmdir()
+    append(folder, 801, "seen again")
+    assert daemon.record()["columns"] == {"command": "seen again", "uid": "1000", "username": "alice"}
+    assert daemon.stop() == 0
+    assert f"{log}: cannot be read at the moment" in daemon.errors
+
+
 def test_standard_input_is_a_log(folder: Path) -> None:
     """``-l -`` scores what is piped in, and ends with it."""
     words = ["predict", "--user", "alice", "-l", "-", "--models", str(folder / "models"), "--format", "json"]

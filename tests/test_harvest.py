@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from anomaly.corpus import Corpus
-from anomaly.harvest import BATCH, Harvest, Period, harvest, keys
+from anomaly.harvest import BATCH, MIN_ACTIONS, Harvest, Period, harvest, keys
 from anomaly.identity import Identities
 from anomaly.osquery import Parser
 from anomaly.sources.interface import Line, Position, Source
@@ -91,8 +91,20 @@ class TestNames:
             "uid:1001",
         ]
 
+    def test_a_stray_line_of_another_host_renames_nobody(self) -> None:
+        """Where only one host has enough of a user to learn from, the user keeps the plain name there."""
+        log = [row("ws1", username="alice", name=str(number)) for number in range(MIN_ACTIONS)]
+        found = read(
+            Lines([*log, row("evil", username="alice", name="x"), row("evil", username="zed", name="y")])
+        ).users
+        assert {user: len(corpus) for user, corpus in found.items()} == {
+            "alice": MIN_ACTIONS,
+            "alice@evil": 1,
+            "zed": 1,
+        }
+
     def test_mixed_hosts_tell_users_apart(self) -> None:
-        """Where two hosts report, the same number or name on each is another user; the nameless are the host."""
+        """One name on two hosts is two users, and so is one number; the nameless are the host."""
         log = [
             row("ws1", uid="1000", name="1"),
             row("ws2", uid="1000", name="2"),
@@ -105,7 +117,7 @@ class TestNames:
         assert {user: names_in(corpus) for user, corpus in found.items()} == {
             "alice@ws1": ["1", "3"],
             "alice@ws2": ["5"],
-            "bob@ws2": ["2", "4"],
+            "bob": ["2", "4"],
             "host:ws2": ["6"],
         }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from anomaly.errors import ModelRefused, StateLocked, UnknownUser
+from anomaly.errors import ModelRefused, StateLocked, StoreUnwritable, UnknownUser
 from anomaly.model import UserModel
 from anomaly.shell import shell_word
 from anomaly.store import Store, encode_user
@@ -211,7 +211,7 @@ def test_a_failed_write_leaves_the_old_model(store: Store, monkeypatch: pytest.M
 
     before = sorted(path.name for path in (store.directory / "alice").iterdir())
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StoreUnwritable, match="No space left on device"):
         store.save("alice", stored.model)
     assert sorted(path.name for path in (store.directory / "alice").iterdir()) == before
     assert store.current("alice") == 3

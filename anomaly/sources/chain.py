@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -102,8 +103,14 @@ class Chain:
     def _at_path(self) -> tuple[int, int] | None:
         try:
             status = os.stat(self._log)  # noqa: PTH116 - asked for each chunk, and Path.stat is slower
-        except OSError:
+        except FileNotFoundError:
             return None  # renamed, and not created yet
+        except OSError:
+            self._counters["read_errors"] += 1
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            self._counters["read_errors"] += 1
+            return None
         return status.st_dev, status.st_ino
 
     def _open(self, choose: Callable[[list[Member]], Choice], *, rotation: bool = False) -> LogFile | None:
