@@ -86,9 +86,9 @@ def gather(
     """
     logs = _distinct(logs)
     parser = Parser()
-    total = sum(log.stat().st_size for log in logs if log.is_file())
     with ExitStack() as stack:
         sources = [stack.enter_context(StdinSource() if log == STDIN else _whole(log)) for log in logs]
+        total = sum(log.stat().st_size for log in logs if log != STDIN and log.exists())
         report = stack.enter_context(watch("reading"))
         done = 0
 

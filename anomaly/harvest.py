@@ -35,7 +35,7 @@ class Harvest(NamedTuple):
     named: bool
     """Whether any row named its user."""
     ends: tuple[Position, ...]
-    """Where each log ended."""
+    """Where each log ended, or the period in it: scoring goes on there."""
     skipped: Counter[str]
     """Lines that report no action, by reason."""
     lines: int
@@ -81,6 +81,7 @@ def harvest(
     skipped: Counter[str] = Counter()
     ends, lines, order, named = [], 0, 0, False
     for source in sources:
+        end: Position | None = None
         while not source.ended:
             batch = source.read(BATCH, timeout=1.0)
             for line in batch:
@@ -92,11 +93,13 @@ def harvest(
                 for action in parsed:
                     order += 1
                     named = named or not action.user.startswith(NAMELESS)
+                    if end is None and period.until is not None and action.time >= period.until:
+                        end = Position(line.file, line.offset)
                     if period.holds(action.time) and _may_be(action, user):
                         found.setdefault((action.host, action.user), Corpus()).append(order, action)
             read(sum(len(line.data) + 1 for line in batch))
         skipped.update({reason: n for reason, n in source.counters.items() if reason == "too_long"})
-        ends.append(source.position)
+        ends.append(end or source.position)
     return Harvest(_name(found, parser), named, tuple(ends), skipped, lines)
 
 

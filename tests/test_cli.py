@@ -432,3 +432,16 @@ def test_a_directory_without_models_says_so(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout == ""
     assert result.stderr.startswith(f"There is no model in {tmp_path / 'none'}. Make some with: anomaly train")
+
+
+def test_prediction_begins_where_the_period_of_training_ended(log: Path, tmp_path: Path) -> None:
+    """With --until no action falls between training and prediction: those after it are scored first."""
+    models, until = tmp_path / "models", "2026-09-22T00:00"
+    words = ("-l", log, "--models", models)
+    assert run("train", "--user", "alice", "-a", "OCSVM", "--until", until, *words).exit_code == 0
+    more = ("--no-follow", "--format", "json", "--state", tmp_path / "s")
+    times = [
+        json.loads(text)["time"] for text in run("predict", "--user", "alice", *words, *more).stdout.splitlines()
+    ]
+    assert 0 < len(times) < 200
+    assert min(times) == f"{until}:20Z"
