@@ -75,9 +75,9 @@ def prepare(asked: Prediction, sink: Sink, say: Say) -> Iterator[Follower]:
     ModelRefused, LogMissing, LogUnreadable, StateLocked, StateRefused
         As their rooms say.
     """
-    say = _once(say)
+    say_of_models = _once(say)
     store = Store(asked.models)
-    stored = _models(store, asked, say)
+    stored = _models(store, asked, say_of_models)
     parser = Parser()
     for model in stored:
         parser.identities.update(model.model.card.identities)
@@ -91,7 +91,7 @@ def prepare(asked: Prediction, sink: Sink, say: Say) -> Iterator[Follower]:
                 say(file.set_aside)
         source = stack.enter_context(_source(asked, saved, stored, say))
         claims = _claims(asked, stored, say)
-        scorer = Scorer(_finder(store, say), only=asked.user, claims=claims)
+        scorer = Scorer(_finder(store, say_of_models), only=asked.user, claims=claims)
         if saved is not None:
             parser.identities.update(saved.identities)
             scorer.restore(saved.users)

@@ -28,12 +28,16 @@ from anomaly.tokenizer import Encoded, Tokenizer
 UNITS = 64
 EMBEDDING = 32
 STEPS = 32
+"""Actions that a gradient reaches back."""
 STREAMS = 16
+"""Stretches of the log learned side by side: a batch."""
 RATE = 5e-3
+"""Of Adam (Kingma & Ba 2015)."""
 DROPOUT = 0.2
 MAX_EPOCHS = 15
 PATIENCE = 5
-_FEWEST_OF_KIND = 100
+"""Epochs without gain on the held-out actions before it stops."""
+_FEWEST_OF_KIND = 100  # out-of-fold actions for a kind to have a rarity of its own
 _UNFITTED = Tail(np.zeros(1), np.ones(1), scale=1.0, shape=0.0).to_array()
 _NEVER = 1e-12  # a column's tokens that stand for nothing in it are never asked for
 _SIZES = 256  # vocabularies are padded to a multiple of this, so that they share a graph
