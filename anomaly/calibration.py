@@ -1,7 +1,7 @@
 """From raw evidence to a score that a person can use: ``-10 log10 p``, how rare this is for this user.
 
 The probability is read off scores that training gave to actions it had not learned from (out-of-fold): by
-their empirical distribution up to its 95th percentile, and beyond it by a generalised Pareto tail (Pickands
+their empirical distribution down to the thirty rarest, and beyond them by a generalised Pareto tail (Pickands
 1975; Siffer et al., KDD 2017, section 3), which goes on where the data end.
 """
 

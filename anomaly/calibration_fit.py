@@ -8,12 +8,15 @@ from scipy.stats import genpareto
 
 from anomaly.calibration import KNOTS, Tail
 
-BODY = 0.95
-"""Where the tail begins: the quantile up to which the empirical distribution speaks for itself."""
-
 MAX_SHAPE = 0.5
 """Heavier tails than this come from too few exceedances, not from behaviour."""
 
+EXCEEDING = 30
+"""Independent figures above the beginning of the tail; below it the distribution speaks for itself.
+
+With the usual 95th percentile in its place, a cluster of rare figures (1 action in 100 brings something new) lies
+within the tail, and an exponential through it calls them ten times rarer than they are.
+"""
 _FEWEST = 10
 
 
@@ -29,13 +32,13 @@ def fit_tail(figures: NDArray[np.float64], least_scale: float, independent: floa
         always does the same would be alarmed about by the last digit.
     independent
         Share of the figures that are independent of each other: neighbouring windows overlap, so a hundred of
-        them say as much as one. It moves the beginning of the tail to where enough independent ones lie above.
+        them say as much as one. The tail begins where ``EXCEEDING`` independent ones lie above.
     """
     figures = np.sort(figures)
-    enough = _FEWEST / max(len(figures) * independent, _FEWEST)
-    body = min(BODY, 1.0 - enough) if enough < 0.5 else 0.5  # half of very few
+    body = 1.0 - min(EXCEEDING / (len(figures) * independent), 0.5)
     quantiles = 1.0 - np.geomspace(1.0, 1.0 - body, KNOTS)
     knots = np.maximum.accumulate(np.quantile(figures, quantiles))
+    exceeding = 1.0 - quantiles
     above = figures[figures > knots[-1]] - knots[-1]
     scale, shape = least_scale, 0.0
     if len(above) >= _FEWEST:
@@ -46,4 +49,7 @@ def fit_tail(figures: NDArray[np.float64], least_scale: float, independent: floa
             shape = float(np.clip(shape, 0.0, MAX_SHAPE))
             _, _, scale = genpareto.fit(above / unit, f0=shape, floc=0.0)
         scale = scale * unit
-    return Tail(knots, 1.0 - quantiles, max(float(scale), least_scale), float(shape))
+    # Nor may the body rise faster than an exponential of the least scale.
+    steps = np.concatenate([[0.0], np.cumsum(-np.diff(np.log(exceeding)))]) * least_scale
+    knots = np.maximum.accumulate(knots - steps) + steps
+    return Tail(knots, exceeding, max(float(scale), least_scale), float(shape))

@@ -39,8 +39,8 @@ class _Explained(click.Command):
             sys.exit(error.exit_code)
         except OSError as error:
             # What a room foresees it says in its own words; this is what is left: output that cannot be written.
-            where = f"{error.filename}: " if error.filename else ""
-            terminal.say(f"Error: {where}{error.strerror or error}")
+            where = f"{error.filename}" if error.filename else "The output cannot be written"
+            terminal.say(f"Error: {where}: {error.strerror or error}")
             sys.exit(AnomalyError.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
@@ -152,7 +152,7 @@ def predict(
     \b
     Example:
       anomaly predict --user alice
-      anomaly predict --all-users --no-follow --from start --format json | jq .risk
+      anomaly predict --all-users --no-follow --format json | jq .risk
     """
     from anomaly.prediction import Prediction
     from anomaly.records import Severity
@@ -226,7 +226,7 @@ def demo(algorithm: str) -> None:
 @options.state
 @options.output_format
 def run(algorithm: str, log: Path, models: Path, state: Path, output: str) -> None:
-    """Learn every user in the log who has no model yet, then score each new action.
+    """Learn every user in the log who has no model of this algorithm in use, then score each new action.
 
     \b
     Example:

@@ -172,7 +172,9 @@ def _pass_over(user: str, asked: Enrolment, store: Store) -> Passed | None:
         return Passed(user, str(error))
     if stored is None or stored.model.card.algorithm is not asked.algorithm:
         return None
-    return Passed(user, f"keeps model {stored.version}; renew it with: anomaly train --user {shell_word(user)}")
+    log, models = shell_word(str(asked.logs[0])), shell_word(str(asked.models))
+    renew = f"anomaly train --user {shell_word(user)} -a {asked.algorithm.value} -l {log} --models {models}"
+    return Passed(user, f"keeps model {stored.version}; renew it with: {renew}")
 
 
 def _unknown(asked: Enrolment, watch: Watch) -> str:

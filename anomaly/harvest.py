@@ -109,9 +109,11 @@ def nothing(logs: Sequence[Path], lines: int, skipped: Counter[str]) -> str:
     if not lines and not skipped:
         return f"{names} is empty. osquery writes to it once a scheduled query has results; see docs/osquery.md."
     lines += skipped["too_long"]
+    if lines > skipped.total():
+        return f"{names} has {lines:,} lines, and none of them is an action in the period that was asked for."
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in skipped.most_common())
     return (
-        f"{names} has {lines:,} lines and no action to learn from ({reasons or 'none in the period'})."
+        f"{names} has {lines:,} lines and no action to learn from ({reasons})."
         " It should be osqueryd.results.log; see docs/osquery.md."
     )
 
@@ -132,8 +134,8 @@ def keys(host: str, user: str) -> tuple[str, str]:
 def _name(found: dict[tuple[str, str], Corpus], parser: Parser) -> dict[str, Corpus]:
     """Give each corpus its user's name: numbers by what the log has shown since, hosts where one name has several.
 
-    A user keeps the plain name on the only host, or the only one with enough actions to learn from: a stray line
-    that names another host must not give everybody another name.
+    A user keeps the plain name on the host with the most actions, unless several have enough to learn from: a
+    stray line that names another host must not give everybody another name.
     """
     parts: dict[str, dict[str, list[Corpus]]] = {}
     for (host, user), corpus in found.items():
@@ -145,7 +147,7 @@ def _name(found: dict[tuple[str, str], Corpus], parser: Parser) -> dict[str, Cor
     for name, hosts in parts.items():
         merged = {host: _one(corpora) for host, corpora in hosts.items()}
         large = [host for host, corpus in merged.items() if len(corpus) >= MIN_ACTIONS]
-        plain = large[0] if len(large) == 1 else (next(iter(merged)) if len(merged) == 1 else None)
+        plain = max(merged, key=lambda host: len(merged[host])) if len(large) < 2 else None
         for host, corpus in merged.items():
             named[name if host == plain or name.startswith(NAMELESS) else keys(host, name)[0]] = corpus
     return dict(sorted(named.items()))

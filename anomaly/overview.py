@@ -70,7 +70,7 @@ def table(rows: list[Row]) -> Iterator[str]:
     cells = [[visible(_cell(value), _WIDEST if len(row) > 2 else 60) for value in row.values()] for row in rows]
     names = list(rows[0])
     widths = [max(columns(cell) for cell in (names[i], *(line[i] for line in cells))) for i in range(len(names))]
-    numeric = [all(isinstance(row[name], int) for row in rows) for name in names]
+    numeric = [all(type(row[name]) is int for row in rows) for name in names]
     for line in [names, *cells]:
         yield "  ".join(
             _pad(cell, width, right=right) for cell, width, right in zip(line, widths, numeric, strict=True)
@@ -102,7 +102,7 @@ def _versions(store: Store, user: str) -> Iterator[Row]:
             yield {
                 "user": user,
                 "version": version,
-                "in use": "yes" if version == current else "",
+                "in_use": version == current,
                 "algorithm": card.algorithm.value,
                 "actions": card.actions,
                 "first": describe_day(card.first),
@@ -111,7 +111,9 @@ def _versions(store: Store, user: str) -> Iterator[Row]:
 
 
 def _cell(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))

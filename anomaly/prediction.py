@@ -133,7 +133,10 @@ def _models(store: Store, asked: Prediction, say: Say) -> list[Stored]:
             raise UnknownUser(
                 f"There is no model in {store.directory} yet. Make models with: anomaly train --all-users -l LOG"
             )
-        return [stored for user in users if (stored := _load(store, user, say))]
+        found = [stored for user in users if (stored := _load(store, user, say))]
+        if not found:
+            raise ModelRefused(f"None of the models in {store.directory} can be used.")
+        return found
     stored = store.load(asked.user)
     if stored is None:
         known = f"There is no model of {asked.user!r} in {store.directory}. {nearest(asked.user, store.users())}"
@@ -157,7 +160,7 @@ def _load(store: Store, user: str, say: Say) -> Stored | None:
     try:
         return store.load(user)
     except ModelRefused as error:
-        say(f"{error} Until then this user's actions are shown without a score.")
+        say(f"{user!r} is shown without scores. {error}")
         return None
 
 

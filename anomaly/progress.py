@@ -13,7 +13,7 @@ from anomaly.sinks.visible import visible
 @contextmanager
 def progress(title: str) -> Iterator[Report]:
     """Show how far some work has come, on standard error, and take the bar away at its end."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _fraction, _what: None
         return
     from rich.console import Console  # noqa: PLC0415 - 50 ms that only a terminal needs

@@ -113,9 +113,10 @@ class Store:
                 if model.card.user != user:
                     raise ModelRefused(f"Model {where} is refused: it is {model.card.user!r}'s.")
             except ModelRefused as error:
-                raise ModelRefused(
-                    f"{error} Make a new one with: anomaly train --user {shell_word(user)}"
-                ) from error
+                again = (
+                    f"anomaly train --user {shell_word(user)} --models {shell_word(str(self.directory))} -l LOG"
+                )
+                raise ModelRefused(f"{error} Make a new one with: {again}") from error
             return Stored(chosen, model)
 
     def save(self, user: str, model: UserModel) -> int:
@@ -176,7 +177,7 @@ class Store:
 
     @contextmanager
     def _open(self) -> Iterator[int | None]:
-        with _directory(str(self.directory), None) as root:
+        with _directory(self.directory, None) as root:
             if root is not None:
                 self._check(os.fstat(root), self.directory)
             yield root
@@ -186,7 +187,7 @@ class Store:
         if root is None:
             yield None
             return
-        with _directory(name, root) as folder:
+        with _directory(self.directory / name, root) as folder:
             if folder is not None:
                 self._check(os.fstat(folder), self.directory / name)
             yield folder
@@ -290,16 +291,17 @@ class Store:
 
 
 @contextmanager
-def _directory(name: str, root: int | None) -> Iterator[int | None]:
+def _directory(where: Path, root: int | None) -> Iterator[int | None]:
     # The store itself may be a link (systemd makes StateDirectory one); nothing within it may.
     follow = 0 if root is None else os.O_NOFOLLOW
     try:
+        name = where if root is None else where.name
         folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=root)
     except FileNotFoundError:
         yield None
         return
     except OSError as error:
-        raise ModelRefused(f"{name} is no directory of ours: {error.strerror}.") from error
+        raise ModelRefused(f"{where} is no directory that we can use: {error.strerror}.") from error
     try:
         yield folder
     finally:

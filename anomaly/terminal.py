@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 def say(text: str) -> None:
     """Tell a person something, on standard error."""
     # A newline within it can only come from a name or a value: what one message says is one line.
-    click.echo(visible(text), err=True)
+    with suppress(OSError):  # nobody listens; the work goes on
+        click.echo(visible(text), err=True)
 
 
 def sink(output: str) -> Sink:
     """Return where scores go: ``json`` or ``text``, in colour on a terminal that wants it."""
-    if sys.stdout is None:
-        raise AnomalyError("Standard output is closed; there is nowhere to write scores to.")
+    _check_output()
     if output == "json":
         from anomaly.sinks.ndjson import NdjsonSink
 
@@ -39,6 +40,11 @@ def sink(output: str) -> Sink:
     return TextSink(sys.stdout, colour=colour, width=width)
 
 
+def _check_output() -> None:
+    if sys.stdout is None:
+        raise AnomalyError("Standard output is closed; there is nowhere to write to.")
+
+
 def watch() -> Watch:
     """Return what shows progress bars."""
     from anomaly.progress import progress
@@ -48,6 +54,7 @@ def watch() -> Watch:
 
 def print_rows(rows: list[dict[str, Any]], output: str) -> None:
     """Print a table, or a line of JSON each."""
+    _check_output()
     if output == "json":
         for row in rows:
             click.echo(json.dumps(row))

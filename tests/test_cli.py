@@ -298,7 +298,7 @@ def test_models_can_be_listed_shown_rolled_back_and_pruned(log: Path, tmp_path: 
         json.loads(row)
         for row in run("models", "list", "--models", folder, "--format", "json").stdout.splitlines()
     ]
-    assert [(row["version"], row["in use"]) for row in listed] == [(1, ""), (2, "yes"), (3, "")]
+    assert [(row["version"], row["in_use"]) for row in listed] == [(1, False), (2, True), (3, False)]
     assert "700" in run("models", "show", "--user", "alice", "--models", folder).stdout
     assert run("models", "prune", "--keep", "1", "--models", folder).stderr == "alice: deleted 1.\n"
     assert run("models", "rollback", "--user", "alice", "--models", folder).exit_code == 7
@@ -416,7 +416,7 @@ def test_output_that_cannot_be_written_is_one_sentence(
     words = ("--from", "start", "--no-follow", "--format", "json", "-l", log, "--models", models)
     result = run("predict", "--user", "alice", *words, "--state", tmp_path / "s")
     assert result.exit_code == 1
-    assert result.stderr == "Error: No space left on device\n"
+    assert result.stderr == "Error: The output cannot be written: No space left on device\n"
 
 
 def test_a_version_that_is_not_there_is_met_with_those_that_are(models: Path) -> None:

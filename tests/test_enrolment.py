@@ -192,7 +192,7 @@ def test_a_period(write: Write, learn: Learn, since: int | None, until: int | No
 
 def test_an_empty_period(write: Write, learn: Learn) -> None:
     """A period that holds nothing is an error."""
-    with pytest.raises(LogEmpty, match="none in the period"):
+    with pytest.raises(LogEmpty, match="none of them is an action in the period that was asked for"):
         learn(write("X"), period=Period(since=BEGIN + 40 * DAY))
 
 

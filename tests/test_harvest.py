@@ -103,8 +103,13 @@ class TestNames:
             "zed": 1,
         }
 
+    def test_a_name_with_enough_on_two_hosts_is_two_users(self) -> None:
+        """Where two hosts have enough of a name to learn from, each is named by its host."""
+        log = [row(f"ws{number % 2}", username="alice", name="x") for number in range(2 * MIN_ACTIONS)]
+        assert list(read(Lines(log)).users) == ["alice@ws0", "alice@ws1"]
+
     def test_mixed_hosts_tell_users_apart(self) -> None:
-        """One name on two hosts is two users, and so is one number; the nameless are the host."""
+        """One name on two hosts is two users, as is one number; where there is more of it, it stays plain."""
         log = [
             row("ws1", uid="1000", name="1"),
             row("ws2", uid="1000", name="2"),
@@ -115,7 +120,7 @@ class TestNames:
         ]
         found = read(Lines(log)).users
         assert {user: names_in(corpus) for user, corpus in found.items()} == {
-            "alice@ws1": ["1", "3"],
+            "alice": ["1", "3"],
             "alice@ws2": ["5"],
             "bob": ["2", "4"],
             "host:ws2": ["6"],

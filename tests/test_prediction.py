@@ -187,6 +187,17 @@ def test_a_refused_directory_stops_only_its_user(here: Setting, event: Event, ch
     assert users(here.run()) == ["alice"]
 
 
+def test_no_usable_model_is_an_error(here: Setting, event: Event) -> None:
+    """Where every model is refused nothing could be scored: that is said, and the log is not passed over."""
+    for user in ("alice", "bob"):
+        (here.models / user).chmod(0o777)
+    here.append(event("alice"))
+    with pytest.raises(ModelRefused, match=r"None of the models in .* can be used"):
+        here.run()
+    (here.models / "alice").chmod(0o700)
+    assert users(here.run()) == ["alice"]
+
+
 @pytest.fixture
 def nameless(tmp_path: Path, event: Event, silent: Watch) -> Setting:
     """Give a log that names nobody, and alice's model of it."""

@@ -32,6 +32,8 @@ class StdinSource(Source):
 
     def __init__(self, stream: BinaryIO | None = None, *, max_line: int = MAX_LINE) -> None:
         self.counters = Counter()
+        if stream is None and sys.stdin is None:
+            raise LogUnreadable("Standard input is closed; pipe a log into it, or name a file with -l.")
         self._stream = sys.stdin.buffer if stream is None else stream
         self._splitter = LineSplitter(max_line, counters=self.counters)
         self._lines: list[Line] = []

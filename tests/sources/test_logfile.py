@@ -140,16 +140,20 @@ def test_what_is_not_a_regular_file_is_refused_and_does_not_hang(tmp_path: Path)
 
 def test_no_permission_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The advice gives a group access; it is not to run this as root."""
-    (tmp_path / "X").touch()
+    (tmp_path / "osquery").mkdir()
+    (tmp_path / "osquery" / "X").touch()
 
     def refuse(*_: object, **__: object) -> int:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(LogUnreadable) as caught:
-        open_log(tmp_path / "X")
+        open_log(tmp_path / "osquery" / "X")
     for part in ("sudo chgrp -R adm", "sudo chmod 2750", "sudo usermod -aG adm", "docs/osquery.md"):
         assert part in str(caught.value)
+    with pytest.raises(LogUnreadable) as caught:  # anywhere else only the file: the directory may be /etc
+        open_log(tmp_path / "X")
+    assert f"sudo chgrp adm {tmp_path / 'X'} && sudo chmod g+r {tmp_path / 'X'}" in str(caught.value)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
