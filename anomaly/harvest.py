@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anomaly.corpus import Corpus
+from anomaly.identity import NAMELESS, NUMBER, keys
 from anomaly.osquery import Action, Parser, Skipped
 from anomaly.sources.interface import Position, Source
 
@@ -16,12 +17,6 @@ MIN_ACTIONS = 500
 
 BATCH = 4096
 """Lines read at a time."""
-
-NAMELESS = "host:"
-"""How a user begins who is only a host, for rows that name nobody."""
-
-NUMBER = "uid:"
-"""How a user begins who is only a number."""
 
 Report = Callable[[float, str], None]
 """Told how far some work has come, in 0..1, and what it is at."""
@@ -120,15 +115,6 @@ def nothing(logs: Sequence[Path], lines: int, skipped: Counter[str]) -> str:
 
 def _may_be(action: Action, user: str | None) -> bool:
     return user is None or action.user.startswith((NAMELESS, NUMBER)) or user in keys(action.host, action.user)
-
-
-def keys(host: str, user: str) -> tuple[str, str]:
-    """Give the names a user's model may have, the more specific first.
-
-    >>> keys("ws1", "alice")
-    ('alice@ws1', 'alice')
-    """
-    return f"{user}@{host}", user
 
 
 def _name(found: dict[tuple[str, str], Corpus], parser: Parser) -> dict[str, Corpus]:

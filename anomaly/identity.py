@@ -13,6 +13,12 @@ import socket
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+NAMELESS = "host:"
+"""How a user begins who is only a host, for rows that name nobody."""
+
+NUMBER = "uid:"
+"""How a user begins who is only a number."""
+
 UNSET = frozenset({"", "-1", "4294967295"})
 """What audit writes for "nobody logged in": (uid_t)-1, signed or not, and NULL."""
 
@@ -38,6 +44,15 @@ def _system_name(uid: int) -> str | None:
 
 def _short(host: str) -> str:
     return host.partition(".")[0].lower()
+
+
+def keys(host: str, user: str) -> tuple[str, str]:
+    """Give the names a user's model may have, the more specific first.
+
+    >>> keys("ws1", "alice")
+    ('alice@ws1', 'alice')
+    """
+    return f"{user}@{host}", user
 
 
 class Identities:
@@ -98,7 +113,7 @@ class Identities:
             number = int(uid)
             if number < _NO_UID and host and _short(host) == self._here:
                 known = self._lookup(number)
-        return known or capped(f"uid:{uid}")
+        return known or capped(f"{NUMBER}{uid}")
 
     def to_dict(self) -> dict[str, dict[str, str]]:
         """Export what was learned, for checkpoints and models: ``{host: {uid: name}}``.
@@ -181,7 +196,7 @@ def actor(query: str, host: str, columns: Mapping[str, str], decorated: str, ide
     for number in (auid, uid, euid):
         if number not in UNSET:
             return identities.name(host, number)
-    return capped(decorated or f"host:{host or '-'}")
+    return capped(decorated or f"{NAMELESS}{host or '-'}")
 
 
 def _is_session(columns: Mapping[str, str]) -> bool:

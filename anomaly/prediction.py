@@ -13,7 +13,8 @@ import msgspec
 
 from anomaly.daemon import Follower
 from anomaly.errors import LogEmpty, LogError, ModelRefused, UnknownUser
-from anomaly.harvest import NAMELESS, nothing
+from anomaly.harvest import nothing
+from anomaly.identity import NAMELESS
 from anomaly.osquery import Parser, Skipped
 from anomaly.records import Score
 from anomaly.scoring import Scorer

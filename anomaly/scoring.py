@@ -10,7 +10,7 @@ import msgspec
 
 from anomaly.detectors.interface import State
 from anomaly.explanation import explain, unusual_hour
-from anomaly.harvest import NAMELESS, keys
+from anomaly.identity import NAMELESS, keys
 from anomaly.osquery import Action
 from anomaly.records import ModelRef, Reason, Score
 from anomaly.store import Stored

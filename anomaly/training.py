@@ -22,8 +22,8 @@ from anomaly.calibration_fit import fit_tail
 from anomaly.corpus import Corpus, Rows
 from anomaly.detectors.interface import WINDOW, Algorithm, Detector, Learner, OutOfFold
 from anomaly.errors import TooLittleData
-from anomaly.harvest import MIN_ACTIONS, NAMELESS, Harvest, Report, keys
-from anomaly.identity import Identities
+from anomaly.harvest import MIN_ACTIONS, Harvest, Report
+from anomaly.identity import NAMELESS, Identities, keys
 from anomaly.model import Card, UserModel
 from anomaly.tokenizer import Encoded, Tokenizer
 

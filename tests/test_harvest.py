@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import pytest
 
 from anomaly.corpus import Corpus
-from anomaly.harvest import BATCH, MIN_ACTIONS, Harvest, Period, harvest, keys
-from anomaly.identity import Identities
+from anomaly.harvest import BATCH, MIN_ACTIONS, Harvest, Period, harvest
+from anomaly.identity import Identities, keys
 from anomaly.osquery import Parser
 from anomaly.sources.interface import Line, Position, Source
 
