@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 import platformdirs
 
+from anomaly.advice import nearest
 from anomaly.errors import ConfigError
 
 DEFAULT_LOG = "/var/log/osquery/osqueryd.results.log"
@@ -43,10 +43,7 @@ def load(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
     for key in found:
         if key not in Settings.__struct_fields__:
-            close = difflib.get_close_matches(key, Settings.__struct_fields__, n=1)
-            hint = (
-                f"Did you mean {close[0]!r}?" if close else f"There is: {', '.join(Settings.__struct_fields__)}."
-            )
+            hint = nearest(key, Settings.__struct_fields__)
             raise ConfigError(f"{path} has an unknown key {key!r}. {hint}")
     try:
         settings = msgspec.convert(found, Settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -132,3 +133,12 @@ def informative(columns: dict[str, str]) -> list[tuple[str, str]]:
     """Give the columns worth looking at: at most ``MAX_FIELDS``, none that only says who acted."""
     found = [(column, value) for column, value in columns.items() if column not in IDENTITY_COLUMNS]
     return found[:MAX_FIELDS]
+
+
+def day(time: int) -> str:
+    """Give a time of the log as a day, for people; ``-`` where it is unknown.
+
+    >>> day(1_497_052_800)
+    '2017-06-10'
+    """
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d") if time else "-"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from anomaly.config import checkout
-from anomaly.daemon import BATCH
+from anomaly.daemon import Follower
 from anomaly.detectors.interface import WINDOW, Algorithm
-from anomaly.enrolment import Enrolment, Watch, enrol
+from anomaly.enrolment import Enrolment, enrol
 from anomaly.evaluation import auc, blocks
-from anomaly.osquery import Parser, Skipped
+from anomaly.harvest import Watch
+from anomaly.osquery import Parser
 from anomaly.records import Score, Severity
 from anomaly.scoring import Scorer
 from anomaly.simulation import write
@@ -98,19 +99,24 @@ def replay(logs: Path, name: str, store: Store) -> list[Judged]:
     path = logs / f"{name}.results.log.gz"
     with (logs / f"{name}.labels.csv").open(newline="") as file:
         foreign = {int(row["line"]) for row in csv.DictReader(file)}
-    scorer = Scorer(lambda user: store.load(user) if user in USERS else None)
-    judged, number = [], 0
+    scorer, taken = Scorer(lambda user: store.load(user) if user in USERS else None), _Taken()
     with LogSource(path, start="start", follow=False) as source:
-        parser = Parser()
-        while not source.ended:
-            for line in source.read(BATCH, timeout=1.0):
-                number += 1
-                parsed = parser.parse(line.data)
-                for action in () if isinstance(parsed, Skipped) else parsed:
-                    score = scorer.score(f"{line.file}:{line.offset}", action)
-                    if score is not None and score.score is not None:
-                        judged.append(Judged(score, number in foreign))
-    return judged
+        Follower(source, Parser(), scorer, taken).run()
+    # Each line of the sample logs is one action, so that scores are counted as the labels count lines.
+    return [
+        Judged(score, number in foreign) for number, score in enumerate(taken.scores, 1) if score.score is not None
+    ]
+
+
+class _Taken(Sink):
+    """Keeps the scores."""
+
+    def __init__(self) -> None:
+        self.scores: list[Score] = []
+
+    def write(self, scores: Sequence[Score]) -> None:
+        """Take them."""
+        self.scores += scores
 
 
 def findings(judged: list[Judged], intrusion: Intrusion) -> Iterator[str]:

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from anomaly.advice import nearest, shell_word
+from anomaly.corpus import day
 from anomaly.detectors.interface import Algorithm, Learner
-from anomaly.errors import LogEmpty, ModelRefused, TooLittleData, UnknownUser
-from anomaly.harvest import MIN_ACTIONS, Harvest, Period, Report, harvest, nothing
+from anomaly.errors import ModelRefused, TooLittleData, UnknownUser
+from anomaly.harvest import MIN_ACTIONS, Period, Watch, gather
 from anomaly.model import Card
-from anomaly.osquery import Parser
-from anomaly.prediction import STDIN, nearest
-from anomaly.shell import shell_word
-from anomaly.sources.archive import chain
-from anomaly.sources.stdin import StdinSource
-from anomaly.sources.tail import LogSource
+from anomaly.sources.stdin import STDIN
 from anomaly.store import Store
-from anomaly.training import check_enough, claim, describe_day, enough, learner, train
-
-Watch = Callable[[str], AbstractContextManager[Report]]
-"""Gives a progress bar for a title."""
-
+from anomaly.training import check_enough, claim, enough, learner, train
 
 _NAMED = 12
 
@@ -57,7 +48,7 @@ class Enrolled(NamedTuple):
         card = self.card
         return (
             f"{self.user}: model {self.version} ({card.algorithm.value}) from {card.actions:,} actions,"
-            f" {describe_day(card.first)} to {describe_day(card.last)}, in {self.seconds:.0f} s"
+            f" {day(card.first)} to {day(card.last)}, in {self.seconds:.0f} s"
             + ("; all of a log that names nobody" if card.claims_host else "")
         )
 
@@ -70,37 +61,6 @@ class Passed(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.user}: no new model: {self.reason}"
-
-
-def gather(
-    logs: Sequence[Path], watch: Watch, *, user: str | None = None, period: Period
-) -> tuple[Harvest, Parser]:
-    """Read logs, each with its archives, into one corpus a user.
-
-    Raises
-    ------
-    LogEmpty
-        They hold no action at all.
-    LogMissing, LogUnreadable
-        One of them cannot be read.
-    """
-    logs = _distinct(logs)
-    parser = Parser()
-    with ExitStack() as stack:
-        sources = [stack.enter_context(StdinSource() if log == STDIN else _whole(log)) for log in logs]
-        total = sum(log.stat().st_size for log in logs if log != STDIN and log.exists())
-        report = stack.enter_context(watch("reading"))
-        done = 0
-
-        def read(count: int) -> None:
-            nonlocal done
-            done += count
-            report(min(done / max(total, 1), 1.0), f"{done >> 20:,} MiB")
-
-        found = harvest(sources, parser, user=user, period=period, read=read)
-    if not found.users and (user is None or not found.named):
-        raise LogEmpty(nothing(logs, found.lines, found.skipped))
-    return found, parser
 
 
 def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
@@ -184,14 +144,3 @@ def _unknown(asked: Enrolment, watch: Watch) -> str:
     found, _ = gather(asked.logs, watch, period=asked.period)
     names = ", ".join(map(str, asked.logs))
     return f"No action of {asked.user!r} is in {names}. {nearest(str(asked.user), found.users)}"
-
-
-def _distinct(logs: Sequence[Path]) -> list[Path]:
-    """Leave out what would be read twice: a log named again, and an archive of another one (a shell's ``X*``)."""
-    places = {os.path.realpath(log): log for log in reversed(logs)}
-    archives = {os.path.realpath(path) for log in logs for path in chain(log) if path != log}
-    return [log for place, log in reversed(places.items()) if place not in archives]
-
-
-def _whole(log: Path) -> LogSource:
-    return LogSource(log, start="start", follow=False)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from anomaly.corpus import Corpus
+from anomaly.errors import LogEmpty
 from anomaly.identity import NAMELESS, NUMBER, keys
 from anomaly.osquery import Action, Parser, Skipped
+from anomaly.sources.archive import chain
 from anomaly.sources.interface import Position, Source
+from anomaly.sources.stdin import STDIN, StdinSource
+from anomaly.sources.tail import LogSource
 
 MIN_ACTIONS = 500
 """Fewest actions to learn a user from: five windows, one of which is always held out."""
@@ -20,6 +26,10 @@ BATCH = 4096
 
 Report = Callable[[float, str], None]
 """Told how far some work has come, in 0..1, and what it is at."""
+
+
+Watch = Callable[[str], AbstractContextManager[Report]]
+"""Gives a progress bar for a title."""
 
 
 class Harvest(NamedTuple):
@@ -98,6 +108,37 @@ def harvest(
     return Harvest(_name(found, parser), named, tuple(ends), skipped, lines)
 
 
+def gather(
+    logs: Sequence[Path], watch: Watch, *, user: str | None = None, period: Period
+) -> tuple[Harvest, Parser]:
+    """Read logs, each with its archives, into one corpus a user.
+
+    Raises
+    ------
+    LogEmpty
+        They hold no action at all.
+    LogMissing, LogUnreadable
+        One of them cannot be read.
+    """
+    logs = _distinct(logs)
+    parser = Parser()
+    with ExitStack() as stack:
+        sources = [stack.enter_context(StdinSource() if log == STDIN else _whole(log)) for log in logs]
+        total = sum(log.stat().st_size for log in logs if log != STDIN and log.exists())
+        report = stack.enter_context(watch("reading"))
+        done = 0
+
+        def read(count: int) -> None:
+            nonlocal done
+            done += count
+            report(min(done / max(total, 1), 1.0), f"{done >> 20:,} MiB")
+
+        found = harvest(sources, parser, user=user, period=period, read=read)
+    if not found.users and (user is None or not found.named):
+        raise LogEmpty(nothing(logs, found.lines, found.skipped))
+    return found, parser
+
+
 def nothing(logs: Sequence[Path], lines: int, skipped: Counter[str]) -> str:
     """Say what logs held instead of actions, and what to do."""
     names = ", ".join(map(str, logs))
@@ -141,3 +182,14 @@ def _name(found: dict[tuple[str, str], Corpus], parser: Parser) -> dict[str, Cor
 
 def _one(corpora: list[Corpus]) -> Corpus:
     return corpora[0] if len(corpora) == 1 else Corpus.merge(corpora)
+
+
+def _distinct(logs: Sequence[Path]) -> list[Path]:
+    """Leave out what would be read twice: a log named again, and an archive of another one (a shell's ``X*``)."""
+    places = {os.path.realpath(log): log for log in reversed(logs)}
+    archives = {os.path.realpath(path) for log in logs for path in chain(log) if path != log}
+    return [log for place, log in reversed(places.items()) if place not in archives]
+
+
+def _whole(log: Path) -> LogSource:
+    return LogSource(log, start="start", follow=False)

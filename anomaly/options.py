@@ -109,7 +109,7 @@ def chosen_user(name: str | None, all_users: bool) -> str | None:  # noqa: FBT00
         raise click.UsageError("Give either --user NAME or --all-users.")
     if name == "":
         raise click.UsageError("--user needs a name. See who is in the log with: anomaly users")
-    if name is not None and not name.isprintable() and any("\ud800" <= c <= "\udfff" for c in name):
+    if name is not None and any("\ud800" <= character <= "\udfff" for character in name):
         raise click.UsageError("--user is not valid UTF-8; osquery writes names as UTF-8.")
     return name
 

@@ -8,14 +8,12 @@ from typing import Any
 
 import msgspec
 
-from anomaly.corpus import Corpus
-from anomaly.enrolment import Watch, gather
+from anomaly.advice import nearest
+from anomaly.corpus import Corpus, day
 from anomaly.errors import ModelRefused, UnknownUser
-from anomaly.harvest import MIN_ACTIONS, Period
-from anomaly.prediction import nearest
+from anomaly.harvest import MIN_ACTIONS, Period, Watch, gather
 from anomaly.sinks.visible import columns, visible
 from anomaly.store import Store
-from anomaly.training import describe_day
 
 Row = dict[str, Any]
 
@@ -54,8 +52,8 @@ def card_rows(models: Path, user: str, version: int | None) -> list[Row]:
     tokenizer = stored.model.tokenizer
     card |= {
         "version": stored.version,
-        "first": describe_day(card["first"]),
-        "last": describe_day(card["last"]),
+        "first": day(card["first"]),
+        "last": day(card["last"]),
         "tokens": tokenizer.size,
         "columns": [f"{head.query}.{head.column}" for head in tokenizer.heads[1:]],
         "silent": [".".join(name) for name in sorted(tokenizer.silent)],
@@ -87,8 +85,8 @@ def _user_row(user: str, corpus: Corpus, store: Store) -> Row:
         "user": user,
         "actions": judged,
         "baseline": int(rows.baseline.sum()),
-        "first": describe_day(int(times.min(initial=times[0])) if len(times) else 0),
-        "last": describe_day(int(times.max(initial=0))),
+        "first": day(int(times.min(initial=times[0])) if len(times) else 0),
+        "last": day(int(times.max(initial=0))),
         "model": f"{version} in use" if version else (f"{missing} short" if missing > 0 else "none yet"),
     }
 
@@ -105,8 +103,8 @@ def _versions(store: Store, user: str) -> Iterator[Row]:
                 "in_use": version == current,
                 "algorithm": card.algorithm.value,
                 "actions": card.actions,
-                "first": describe_day(card.first),
-                "last": describe_day(card.last),
+                "first": day(card.first),
+                "last": day(card.last),
             }
 
 

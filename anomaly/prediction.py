@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from anomaly.advice import nearest, shell_word
 from anomaly.daemon import Follower
 from anomaly.errors import LogEmpty, LogError, ModelRefused, UnknownUser
 from anomaly.harvest import nothing
@@ -18,16 +18,13 @@ from anomaly.identity import NAMELESS
 from anomaly.osquery import Parser, Skipped
 from anomaly.records import Score
 from anomaly.scoring import Scorer
-from anomaly.shell import shell_word
 from anomaly.sinks.interface import Sink
 from anomaly.sources.archive import locate, survey
 from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_name
 from anomaly.sources.interface import Position, Source
-from anomaly.sources.stdin import StdinSource
+from anomaly.sources.stdin import STDIN, StdinSource
 from anomaly.sources.tail import LogSource
 from anomaly.store import Store, Stored
-
-STDIN = Path("-")
 
 Begin = Literal["checkpoint", "start", "end"]
 Say = Callable[[str], None]
@@ -46,23 +43,6 @@ class Prediction(msgspec.Struct, frozen=True):
     follow: bool
     begin: Begin = "checkpoint"
     min_score: float = 0.0
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Give a sentence that suggests the most similar of some names, or lists them.
-
-    >>> nearest("alcie", ["alice", "bob"])
-    "Did you mean 'alice'?"
-    >>> nearest("x", ["alice", "bob"])
-    'There is: alice, bob.'
-    >>> nearest("x", [])
-    ''
-    """
-    known = sorted(names)
-    if close := difflib.get_close_matches(name, known, n=1):
-        return f"Did you mean {close[0]!r}?"
-    more = f" and {len(known) - 8} more" if len(known) > 8 else ""
-    return f"There is: {', '.join(known[:8])}{more}." if known else ""
 
 
 @contextmanager

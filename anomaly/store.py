@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from anomaly.advice import shell_word
 from anomaly.errors import ModelRefused, StateLocked, StoreUnwritable, UnknownUser
 from anomaly.model import MAX_BYTES, UserModel
-from anomaly.shell import shell_word
 from anomaly.trust import refusal
 
 PATIENCE = 10.0

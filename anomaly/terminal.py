@@ -15,7 +15,7 @@ from anomaly.errors import AnomalyError
 from anomaly.sinks.visible import visible
 
 if TYPE_CHECKING:
-    from anomaly.enrolment import Watch
+    from anomaly.harvest import Watch
     from anomaly.sinks.interface import Sink
 
 

@@ -7,9 +7,9 @@ by a tokenizer and a detector that never saw it. (One hold-out instead of folds 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 
@@ -49,6 +49,9 @@ def learner(algorithm: Algorithm, seed: int) -> Learner:
 @contextmanager
 def _hushed() -> Iterator[None]:
     """Keep to itself what tensorflow's C++ prints while it is loaded: which GPUs it has not found."""
+    if sys.stderr is None:  # closed: there is nothing to keep from
+        yield
+        return
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -226,12 +229,3 @@ def _versions(algorithm: Algorithm) -> dict[str, str]:
         except PackageNotFoundError:  # tensorflow has other names on some machines (tensorflow-cpu)
             found[name] = "unknown"
     return found
-
-
-def describe_day(time: int) -> str:
-    """Give a time of the log as a day, for people; ``-`` where it is unknown.
-
-    >>> describe_day(1_497_052_800)
-    '2017-06-10'
-    """
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d") if time else "-"

@@ -12,7 +12,7 @@ import pwd
 import stat
 from pathlib import Path
 
-from anomaly.shell import shell_word
+from anomaly.advice import shell_word
 
 
 def distrust(status: os.stat_result) -> str | None:

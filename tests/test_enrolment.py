@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from anomaly.detectors.interface import Algorithm
-from anomaly.enrolment import Enrolled, Enrolment, Passed, Watch, enrol, gather
+from anomaly.enrolment import Enrolled, Enrolment, Passed, enrol
 from anomaly.errors import LogEmpty, LogMissing, TooLittleData, UnknownUser
-from anomaly.harvest import Period
+from anomaly.harvest import Period, Watch, gather
 from anomaly.model import Card
 from anomaly.store import Store
 

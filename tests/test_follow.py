@@ -254,6 +254,16 @@ def test_a_watch_that_has_gone_blind_says_so(folder: Path, daemon: Daemon) -> No
     assert f"{log}: cannot be read at the moment" in daemon.errors
 
 
+@pytest.mark.parametrize("algorithm", ["OCSVM", "LSTM"])
+def test_training_with_nobody_to_talk_to_still_trains(algorithm: str, folder: Path, tmp_path: Path) -> None:
+    """A closed standard error costs the words, and not the model."""
+    command = f"exec {sys.executable} -m anomaly train --user alice -a {algorithm} -l $0 --models $1 2>&-"
+    log, models = folder / "osqueryd.results.log", tmp_path / "made"
+    done = subprocess.run(["/bin/sh", "-c", command, log, models], cwd=ROOT, timeout=300, check=False)
+    assert done.returncode == 0
+    assert (models / "alice" / "1.safetensors").is_file()
+
+
 def test_standard_input_is_a_log(folder: Path) -> None:
     """``-l -`` scores what is piped in, and ends with it."""
     words = ["predict", "--user", "alice", "-l", "-", "--models", str(folder / "models"), "--format", "json"]

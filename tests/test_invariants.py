@@ -21,12 +21,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anomaly import enrolment
+from anomaly import harvest
 from anomaly.corpus import Corpus
 from anomaly.detectors.interface import WINDOW, Algorithm
 from anomaly.detectors.ocsvm import GAMMA, OneClassSvm
-from anomaly.enrolment import Enrolled, Enrolment, Watch, enrol
+from anomaly.enrolment import Enrolled, Enrolment, enrol
 from anomaly.errors import ModelRefused
+from anomaly.harvest import Watch
 from anomaly.identity import Identities
 from anomaly.model import UserModel
 from anomaly.osquery import Action, Parser, Skipped
@@ -213,6 +214,15 @@ def test_3_predict_imports_no_framework(trained: Trained, log: Path, tmp_path: P
     assert not found & {"tensorflow", "keras", "sklearn", "scipy", "pandas", "rich"}
 
 
+@pytest.mark.parametrize("command", [["users", "-l"], ["models", "list"]])
+def test_3_looking_around_imports_no_framework(command: list[str], trained: Trained, log: Path) -> None:
+    """Listing users or models pays for no more than scoring does."""
+    arguments = [*command, *([str(log)] if command[-1] == "-l" else []), "--models", str(trained.models)]
+    found = imported(*arguments)
+    assert "numpy" in found
+    assert not found & {"tensorflow", "keras", "sklearn", "scipy"}
+
+
 @pytest.mark.parametrize("command", [["--help"], ["train", "--help"], ["predict", "--help"], ["--version"]])
 def test_3_help_imports_no_numpy(command: list[str]) -> None:
     """Help costs none of the heavy rooms."""
@@ -285,7 +295,7 @@ def test_4_training_reads_the_log_once(
             read += len(batch)
             return batch
 
-    monkeypatch.setattr(enrolment, "LogSource", Counting)
+    monkeypatch.setattr(harvest, "LogSource", Counting)
     done = list(enrol(Enrolment((log,), tmp_path / "models", Algorithm.OCSVM), silent))
     assert len(done) == 2
     assert read == len(lines)

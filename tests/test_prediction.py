@@ -8,8 +8,9 @@ import pytest
 
 from anomaly.daemon import Tally
 from anomaly.detectors.interface import Algorithm
-from anomaly.enrolment import Enrolment, Watch, enrol
+from anomaly.enrolment import Enrolment, enrol
 from anomaly.errors import LogMissing, ModelRefused, StateLocked, UnknownUser
+from anomaly.harvest import Watch
 from anomaly.prediction import Begin, Prediction, prepare
 from anomaly.records import Score
 from anomaly.sinks.interface import Sink

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from anomaly.advice import shell_word
 from anomaly.errors import ModelRefused, StateLocked, StoreUnwritable, UnknownUser
 from anomaly.model import UserModel
-from anomaly.shell import shell_word
 from anomaly.store import Store, encode_user
 
 

@@ -8,6 +8,7 @@ import select
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import BinaryIO
 
 from anomaly.errors import LogUnreadable
@@ -17,6 +18,10 @@ from anomaly.sources.logfile import CHUNK
 
 NAME = "stdin"
 """File identity of its lines: a pipe has no first line to go back to."""
+
+
+STDIN = Path("-")
+"""How a log is named that is standard input."""
 
 
 class StdinSource(Source):
