@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -99,12 +100,16 @@ class Corpus:
         return digest.hexdigest()
 
     @classmethod
-    def merge(cls, corpora: Iterable[Corpus]) -> Corpus:
+    def merge(cls, corpora: Iterable[Corpus], most: int | None = None) -> Corpus:
         """Merge what turned out to be one user, in the order of the log.
 
-        A log may show a number (``uid``) for a while before it shows the name that goes with it.
+        A log may show a number (``uid``) for a while before it shows the name that goes with it. With ``most``,
+        only so many of each corpus' last actions are taken.
         """
-        actions = [entry for corpus in corpora for entry in corpus.actions()]
+        actions: list[tuple[int, Action]] = []
+        for corpus in corpora:
+            skipped = 0 if most is None else max(len(corpus) - most, 0)
+            actions += islice(corpus.actions(), skipped, None)
         merged = cls()
         for order, action in sorted(actions, key=lambda entry: entry[0]):
             merged.append(order, action)

@@ -43,11 +43,16 @@ _LONGEST = 256
 """Longest value remembered: the log chooses how long its values are."""
 
 
+_Resolved = tuple[int, int, int]  # a value's token, bucket and mark
+
+
 class Tokens(NamedTuple):
     """One action, as the detectors see it: the kind first, then one entry per column that says something."""
 
     ids: tuple[int, ...]
     buckets: tuple[int, ...]
+    marks: tuple[int, ...] = ()
+    """For each id a hash of the value where it is no token of its own, else 0; empty where none was asked for."""
 
 
 class Encoded(NamedTuple):
@@ -55,11 +60,20 @@ class Encoded(NamedTuple):
 
     ids: NDArray[np.int32]
     buckets: NDArray[np.int16]
+    marks: NDArray[np.uint32]
+    """Of the ids; 0 for those that have none."""
 
     def tokens(self, action: int) -> Tokens:
         """Return one action as :class:`Tokens`."""
-        ids, buckets = self.ids[action], self.buckets[action]
-        return Tokens(tuple(ids[ids > 0].tolist()), tuple(buckets[buckets >= 0].tolist()))
+        ids, buckets, marks = self.ids[action], self.buckets[action], self.marks[action]
+        there = ids > 0
+        return Tokens(
+            tuple(ids[there].tolist()), tuple(buckets[buckets >= 0].tolist()), tuple(marks[there].tolist())
+        )
+
+    def chosen(self, actions: NDArray[Any] | slice) -> Encoded:
+        """Return some of the actions."""
+        return Encoded(self.ids[actions], self.buckets[actions], self.marks[actions])
 
 
 class Tokenizer:
@@ -84,15 +98,17 @@ class Tokenizer:
         self.rare = rare
         self.salt = salt
         self.size = heads[-1].stop
-        self._kinds: dict[tuple[str, str], tuple[int, int]] = {}
-        self._columns: dict[str, dict[str, _Column]] = {}
+        self._kinds: dict[tuple[str, str], _Resolved] = {}
+        self._columns: dict[str, dict[str, Column]] = {}
         for token, entry in enumerate(heads[0].tokens[1:], heads[0].start + 1):
+            if not entry.exact:
+                continue
             query, _, verb = entry.text.rpartition(" ")
-            self._kinds[query, verb] = (token, self._bucket("", "", entry.text))
+            self._kinds[query, verb] = (token, self._bucket("", "", entry.text), 0)
         for head in heads[1:]:
-            known = self._columns.setdefault(head.query, {})[head.column] = _Column(head)
+            known = self._columns.setdefault(head.query, {})[head.column] = Column(head)
             for value, token in known.exact.items():
-                known.table[value] = token, self._bucket(head.query, head.column, value)
+                known.table[value] = token, self._bucket(head.query, head.column, value), 0
 
     @classmethod
     def fit(cls, corpus: Corpus, rows: Rows, keep: NDArray[np.bool_] | None = None, salt: int = 0) -> Tokenizer:
@@ -107,7 +123,7 @@ class Tokenizer:
                 if count
             }
         )
-        columns = [column for column in _statistics(corpus, rows, keep) if column.counts]
+        columns = [column for column in statistics(corpus, rows, keep) if column.counts]
         silent = {column.name for column in columns if is_silent(column.name[1], column.counts, column.novelty)}
         spoken = [column for column in columns if column.name not in silent]
         spoken = sorted(spoken, key=lambda column: -sum(column.counts.values()))[:MAX_COLUMNS]
@@ -123,7 +139,7 @@ class Tokenizer:
             total = sum(column.counts.values())
             heads.append(Head(*column.name, heads[-1].stop, tuple(tokens), total, column.novelty, column.unseen))
         hashes = {
-            _hash(salt, *column.name, value): n
+            value_hash(salt, *column.name, value): n
             for column, once in zip(spoken, rare, strict=True)
             for value, n in once.items()
         }
@@ -131,8 +147,8 @@ class Tokenizer:
 
     def encode(self, action: Action) -> Tokens:
         """Tokenise one action. Any query and any column work, also ones never seen."""
-        kind, bucket = self._kinds.get((action.query, action.verb)) or self._unseen_kind(action)
-        ids, buckets = [kind], [bucket]
+        kind, bucket, mark = self._kinds.get((action.query, action.verb)) or self._unseen_kind(action)
+        ids, buckets, marks = [kind], [bucket], [mark]
         columns = self._columns.get(action.query)
         for column, value in informative(action.columns):
             known = columns.get(column) if columns else None
@@ -140,10 +156,11 @@ class Tokenizer:
                 if (action.query, column) not in self.silent:
                     buckets.append(self._strange_bucket(action.query, column, value))
                 continue
-            token, bucket = known.table.get(value) or self._resolve(known, value)
+            token, bucket, mark = known.table.get(value) or self._resolve(known, value)
             ids.append(token)
             buckets.append(bucket)
-        return Tokens(tuple(ids), tuple(buckets))
+            marks.append(mark)
+        return Tokens(tuple(ids), tuple(buckets), tuple(marks))
 
     def encode_all(self, corpus: Corpus, rows: Rows) -> Encoded:
         """Tokenise a whole corpus: the same as :meth:`encode` of each action, each distinct value once."""
@@ -155,25 +172,25 @@ class Tokenizer:
                 if known is not None:
                     tables.append(known.table.get(value) or self._resolve(known, value))
                 else:
-                    tables.append((0, -1 if silent else self._strange_bucket(query, column, value)))
+                    tables.append((0, -1 if silent else self._strange_bucket(query, column, value), 0))
             offset.append(len(tables))
-        pairs = np.array(tables, dtype=np.int32).reshape(-1, 2)[np.array(offset)[rows.field] + rows.value]
+        pairs = np.array(tables, dtype=np.int64).reshape(-1, 3)[np.array(offset)[rows.field] + rows.value]
         kinds = [self._kinds.get(kind) or self._unseen_kind(Action(0, "", "", *kind, {})) for kind in corpus.kinds]
         first = np.searchsorted(rows.action, np.arange(len(rows.kind)))
         place = np.arange(len(rows.action)) - first[rows.action] + 1
         width = int(place.max(initial=0)) + 1
-        ids = np.zeros((len(rows.kind), width), dtype=np.int32)
-        buckets = np.full((len(rows.kind), width), -1, dtype=np.int16)
-        ids[:, 0], buckets[:, 0] = np.array(kinds, dtype=np.int32).reshape(-1, 2)[rows.kind].T
-        ids[rows.action, place], buckets[rows.action, place] = pairs.T
-        return Encoded(ids, buckets)
+        found = np.zeros((3, len(rows.kind), width), dtype=np.int64)
+        found[1] = -1
+        found[:, :, 0] = np.array(kinds, dtype=np.int64).reshape(-1, 3)[rows.kind].T
+        found[:, rows.action, place] = pairs.T
+        return Encoded(found[0].astype(np.int32), found[1].astype(np.int16), found[2].astype(np.uint32))
 
     def seen(self, query: str, column: str, value: str) -> int:
         """Return how often training saw a value in a column (by hash for rare ones: off once in 10^5)."""
         known = self._columns.get(query, {}).get(column)
         if known is not None and value in known.exact:
             return known.head.tokens[known.exact[value] - known.head.start].count
-        return self.rare.get(_hash(self.salt, query, column, value), 0)
+        return self.rare.get(value_hash(self.salt, query, column, value), 0)
 
     def columns(self, action: Action) -> list[tuple[str, str, Head | None]]:
         """Return what :meth:`encode` looks at, in its order: column, value, and the column's vocabulary.
@@ -231,33 +248,38 @@ class Tokenizer:
         silent = {(str(query), str(column)) for query, column in state["silent"]}
         return cls(heads, silent, rare, int(state["salt"]))
 
-    def _unseen_kind(self, action: Action) -> tuple[int, int]:
-        return self.heads[0].start, self._strange_bucket("", "", f"{action.query} {action.verb}")
+    def _unseen_kind(self, action: Action) -> _Resolved:
+        name = f"{action.query} {action.verb}"
+        return self.heads[0].start, self._strange_bucket("", "", name), self._mark("", "", name)
 
-    def _resolve(self, known: _Column, value: str) -> tuple[int, int]:
+    def _mark(self, query: str, column: str, value: str) -> int:
+        return value_hash(self.salt, query, column, value) or 1
+
+    def _resolve(self, known: Column, value: str) -> _Resolved:
         token = known.fall_back(value)
         form = known.head.tokens[token - known.head.start].text
-        resolved = token, self._strange_bucket(known.head.query, known.head.column, value, form)
+        where = known.head.query, known.head.column
+        resolved = token, self._strange_bucket(*where, value, form), self._mark(*where, value)
         if len(known.table) < known.limit and len(value) <= _LONGEST:
             known.table[value] = resolved
         return resolved
 
     def _strange_bucket(self, query: str, column: str, value: str, form: str = "") -> int:
-        return self._bucket(query, column, f"{form}#{_hash(self.salt, '', '', value) % NEW_BUCKETS}")
+        return self._bucket(query, column, f"{form}#{value_hash(self.salt, '', '', value) % NEW_BUCKETS}")
 
     def _bucket(self, query: str, column: str, text: str) -> int:
         # CRC-32 is linear in its bits; the multiplication (Knuth 6.4) spreads them before they are cut.
-        return (_hash(self.salt, query, column, text) * 2654435761 >> 20) % BUCKETS
+        return (value_hash(self.salt, query, column, text) * 2654435761 >> 20) % BUCKETS
 
 
-class _Column:
+class Column:
     """A head with its dictionaries; ``table`` holds all exact values, and remembers some of those never seen."""
 
     def __init__(self, head: Head) -> None:
         self.head = head
         self.exact = {t.text: i for i, t in enumerate(head.tokens, head.start) if t.exact}
         self.general = {t.text: i for i, t in enumerate(head.tokens, head.start) if not t.exact and i > head.start}
-        self.table: dict[str, tuple[int, int]] = {}
+        self.table: dict[str, _Resolved] = {}
         self.limit = len(head.tokens) + _CACHE
 
     def fall_back(self, value: str) -> int:
@@ -266,7 +288,8 @@ class _Column:
         return next((self.general[form] for form in forms if form in self.general), self.head.start)
 
 
-def _hash(salt: int, query: str, column: str, text: str) -> int:
+def value_hash(salt: int, query: str, column: str, text: str) -> int:
+    """Return a 32-bit hash of a value in its column; ``salt`` is where it starts."""
     return zlib.crc32(f"{query}\0{column}\0{text}".encode("utf-8", "surrogatepass"), salt)
 
 
@@ -279,7 +302,7 @@ def _kind_head(kinds: Counter[str]) -> Head:
     return Head("", "action", 1, (Token("", exact=False, count=once), *tokens), total, 0.0, unseen)
 
 
-class _Statistics(NamedTuple):
+class Statistics(NamedTuple):
     """What training saw in one column; see :class:`anomaly.vocabulary.Head`."""
 
     name: tuple[str, str]
@@ -288,7 +311,7 @@ class _Statistics(NamedTuple):
     unseen: float
 
 
-def _statistics(corpus: Corpus, rows: Rows, keep: NDArray[np.bool_]) -> list[_Statistics]:
+def statistics(corpus: Corpus, rows: Rows, keep: NDArray[np.bool_]) -> list[Statistics]:
     """Count the values of each column, and what its later half brings that its earlier half did not know."""
     kept = keep[rows.action]
     field, value = rows.field[kept], rows.value[kept]
@@ -301,7 +324,7 @@ def _statistics(corpus: Corpus, rows: Rows, keep: NDArray[np.bool_]) -> list[_St
         earlier = np.bincount(seen[:half], minlength=len(values))
         first = np.unique(seen, return_index=True)[1]
         found.append(
-            _Statistics(
+            Statistics(
                 name,
                 Counter({text: int(n) for text, n in zip(values, counts, strict=True) if n}),
                 float((first >= half).sum() / max(later, 1)),

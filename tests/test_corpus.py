@@ -165,3 +165,13 @@ class TestFingerprint:
         """Where one value ends and the next begins is part of it."""
         found = [corpus_of(action(a=a), action(a=b)).fingerprint() for a, b in (("x', 'y", "z"), ("x", "y', 'z"))]
         assert all(one != other for one, other in pairwise(found))
+
+
+def test_merging_may_take_only_the_last_actions() -> None:
+    """With ``most``, each corpus gives its last actions, and they are merged in the order of the log."""
+    first, second = Corpus(), Corpus()
+    for order in range(10):
+        action = Action(order, "h", "u", "q", "added", {"name": str(order)})
+        (first if order % 2 else second).append(order, action)
+    merged = Corpus.merge([first, second], most=2)
+    assert [action.columns["name"] for _, action in merged.actions()] == ["6", "7", "8", "9"]

@@ -7,9 +7,9 @@ an alarm the alerts'. Higher is more anomalous, everywhere.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class Algorithm(StrEnum):
 
     LSTM = "LSTM"
     OCSVM = "OCSVM"
+    BOTH = "BOTH"
 
 
 class Evidence(NamedTuple):
@@ -36,22 +37,24 @@ class Evidence(NamedTuple):
     """What is shown as the raw figure: bits (LSTM) or margin of the window (OCSVM)."""
     action: float
     """How unusual this action is, in any unit that grows."""
-    window: float
-    """How unusual the user's last ``WINDOW`` actions are, this one included."""
+    views: tuple[float, ...]
+    """How unusual the user's last ``WINDOW`` actions are, this one included, as each view of them sees it."""
     shares: tuple[float, ...]
-    """For each of the action's tokens (LSTM: ids, OCSVM: buckets) how much it was to be expected, in 0..1."""
+    """For each of the action's ids how much it was to be expected, in 0..1; empty for the window view."""
+    bucket_shares: tuple[float, ...] = ()
+    """For each of the action's buckets the same; empty for the sequence view."""
 
 
 class State(ABC):
-    """What a detector carries from one action to the next, for one user."""
+    """What a detector carries from one action to the next, for one user: where it is, and what it has learned."""
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON-able values, exactly."""
+        """Return where it is as JSON-able values, exactly; what it has learned is :meth:`Detector.learned`."""
 
 
 class Detector(ABC):
-    """Scores one user's actions in order. Immutable once built, so that users can share it."""
+    """Scores one user's actions in order. Immutable once built: what is learned later is in the state."""
 
     algorithm: ClassVar[Algorithm]
 
@@ -60,24 +63,47 @@ class Detector(ABC):
         """Return the state that training ended in: scoring goes on from there."""
 
     @abstractmethod
-    def resume(self, saved: Mapping[str, Any]) -> State:
-        """Rebuild a state from what :meth:`State.to_json` gave; ValueError, KeyError or TypeError if unfit."""
+    def resume(self, saved: Mapping[str, Any], learned: Mapping[str, NDArray[Any]] | None = None) -> State:
+        """Rebuild a state from what :meth:`State.to_json` and :meth:`learned` gave.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            They do not fit.
+        """
 
     @abstractmethod
-    def score(self, state: Any, tokens: Tokens) -> Evidence:  # noqa: ANN401 - each detector has its own state
-        """Judge one action and move the state past it."""
+    def score(self, state: Any, tokens: Tokens, *, admit: bool = True) -> Evidence:  # noqa: ANN401 - each its own
+        """Judge one action and move the state past it; without ``admit`` judge it only, and leave the state."""
+
+    @abstractmethod
+    def learn(self, state: Any, chunk: Sequence[Tokens], weight: float) -> None:  # noqa: ANN401 - each its own
+        """Let consecutive actions of the user's own into what the state has learned, by a weight in 0..1."""
+
+    @abstractmethod
+    def as_trained(self, state: Any) -> tuple[float, ...]:  # noqa: ANN401 - each its own
+        """Return the views of the window in ``state`` as they would be had nothing been learned since training."""
+
+    @abstractmethod
+    def learned(self, state: Any) -> Arrays:  # noqa: ANN401 - each its own
+        """Return what :meth:`learn` has made of the state, as arrays to save."""
+
+    def against(self, others: NDArray[np.float64]) -> Detector:  # noqa: ARG002 - for those who need it
+        """Return the same model with other users as its background, by the probability of each token."""
+        return self
 
     @abstractmethod
     def arrays(self) -> Arrays:
-        """Return everything that was learned, as arrays to save."""
+        """Return everything that training learned, as arrays to save."""
 
 
 class OutOfFold(NamedTuple):
     """Evidence of actions by detectors that had not learned from them, in the order of the actions."""
 
     action: NDArray[np.float64]
-    window: NDArray[np.float64]
-    """Of windows that lie wholly within one fold, so fewer than actions."""
+    """By action, shape (actions,)."""
+    views: NDArray[np.float64]
+    """Of the window that each action ends, shape (actions, views); NaN where it does not lie wholly in a fold."""
     folds: tuple[range, ...]
 
 
@@ -88,8 +114,8 @@ class Learner(ABC):
     """Contiguous parts that the actions are cut into for out-of-fold evidence."""
     least_action: ClassVar[float]
     """Difference between two actions' figures that may be due to the fit alone."""
-    least_window: ClassVar[float]
-    """The same between two windows' figures."""
+    least_views: tuple[float, ...]
+    """The same between two windows' views, where a user is learned alone."""
     epochs: int | None = None
     """Passes over the actions that were found best, for learners that pass more than once."""
 
@@ -104,6 +130,7 @@ class Learner(ABC):
         learn: list[range],
         window: range,
         held_out: range | None = None,
+        others: NDArray[np.float64] | None = None,
         report: Callable[[float], None] = lambda _: None,
     ) -> Detector:
         """Learn from ranges of consecutive actions.
@@ -120,6 +147,8 @@ class Learner(ABC):
             The actions just before those that will be scored first.
         held_out
             Actions to stop early on.
+        others
+            Probability of each token among other users, shape (tokens,); None where none are known.
         report
             Told how far it has come, in 0..1.
         """
@@ -132,6 +161,18 @@ class Learner(ABC):
     ) -> tuple[Detector, OutOfFold]:
         """Let the detector of all actions learn from out-of-fold evidence, and give the evidence it would give."""
         return detector, evidence
+
+    def adopt(
+        self,
+        detector: Any,  # noqa: ANN401 - each learner has its own detectors
+        finished: Any,  # noqa: ANN401, ARG002 - for those who need it
+        places: list[int],  # noqa: ARG002 - for those who need it
+    ) -> Detector:
+        """Give a fold's detector what :meth:`finish` gave the finished one.
+
+        ``places`` says where each of its kinds stands among the finished one's.
+        """
+        return cast("Detector", detector)
 
 
 def floats(values: NDArray[Any]) -> list[float]:

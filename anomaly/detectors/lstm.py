@@ -1,44 +1,34 @@
-"""LSTM over a user's actions, scored in numpy: the surprise of each next action, column by column.
+"""The sequence view: the surprise of each next action, by an LSTM and by counts that follow the user, in numpy.
 
 One layer (Hochreiter & Schmidhuber 1997; Keras' gate order i, f, c, o). An action enters as the sum of its
 tokens' embeddings; one softmax per column (and one for the kind) predicts the next action's tokens. What the
-network gives is mixed with the column's plain frequencies, so that no value costs more bits than its rarity
-and a little: an LSTM is at its most confident where it is wrong.
+network gives is mixed with the user's counts (:mod:`anomaly.detectors.counts`), so that no value costs more bits
+than its rarity and a little: an LSTM is at its most confident where it is wrong, and it does not learn any more.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping
-from math import log2
+from collections.abc import Mapping, Sequence
+from copy import copy
+from math import isfinite, log, log2
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.calibration import Tail
-from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Detector, Evidence, State, floats
+from anomaly.detectors.counts import Counts, CountState
+from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Detector, Evidence
+from anomaly.detectors.lstm_state import Entry, LstmState
 from anomaly.tokenizer import Tokens
 
 MIX = 0.2
-"""Weight of the plain frequencies in the mixture."""
+"""Weight of the counts in the surprise of an action."""
+
+FOREIGN_MIX = 0.8
+"""Weight of the counts where the user is weighed against others: what does not follow the user's drift harms."""
 
 Floats = NDArray[np.float32]
-
-
-class LstmState(State):
-    """The cell, and how rare the last actions' surprises were among their kinds."""
-
-    def __init__(self, hidden: Floats, cell: Floats, recent: Iterable[float]) -> None:
-        self.hidden = hidden
-        self.before = hidden
-        """The hidden state that the last action was predicted from, for its explanation."""
-        self.cell = cell
-        self.recent: deque[float] = deque(recent, maxlen=WINDOW)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the state; a float32 is exact as a JSON number."""
-        return {"hidden": floats(self.hidden), "cell": floats(self.cell), "recent": list(self.recent)}
 
 
 class Lstm(Detector):
@@ -58,13 +48,19 @@ class Lstm(Detector):
         Shape (tokens,).
     starts
         First token of each column's softmax, ascending, and one past the last: shape (columns + 1,).
-    frequency
-        How frequent each token is within its column, shape (tokens,).
+    counts
+        The user's counts, and what others do.
     rarity
         How surprising actions of each kind usually are: :class:`Tail` arrays, one for the kinds too rare to have
         their own and one for each kind, shape (kinds, 2, knots + 1).
-    hidden, cell, recent
-        The state at the end of training.
+    hidden, cell, recent, window
+        The state at the end of training: the cell, and of the last actions the rarities, shape (actions,), and the
+        ids, shape (actions, tokens), padded with 0.
+    shares
+        Weights of the counts, in the surprise (``MIX``) and against others (``FOREIGN_MIX``); 1 leaves the network
+        out.
+    cache
+        Whether the counts go on counting.
     """
 
     algorithm: ClassVar[Algorithm] = Algorithm.LSTM
@@ -77,11 +73,15 @@ class Lstm(Detector):
         output: Floats,
         output_bias: Floats,
         starts: NDArray[np.int32],
-        frequency: NDArray[np.float64],
+        counts: Counts,
         rarity: NDArray[np.float64],
         hidden: Floats,
         cell: Floats,
         recent: NDArray[np.float64],
+        window: NDArray[np.int32],
+        shares: tuple[float, float] = (MIX, FOREIGN_MIX),
+        *,
+        cache: bool = True,
     ) -> None:
         units, size = len(recurrent), len(output)
         shapes: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
@@ -90,7 +90,6 @@ class Lstm(Detector):
             "bias": (bias, (4 * units,)),
             "output": (output, (size, units)),
             "output_bias": (output_bias, (size,)),
-            "frequency": (frequency, (size,)),
             "hidden": (hidden, (units,)),
             "cell": (cell, (units,)),
         }
@@ -99,50 +98,132 @@ class Lstm(Detector):
                 raise ValueError(f"{name} has shape {array.shape}, not {shape}")
         if starts[0] != 1 or starts[-1] != size or not (np.diff(starts) > 0).all():
             raise ValueError("the columns do not cover the vocabulary")
-        if not (frequency[1:] > 0).all():
-            raise ValueError("a token without a frequency would cost infinitely many bits")
+        if len(counts.own) != size or (counts.starts != starts).any():
+            raise ValueError("the counts are of another vocabulary")
+        if window.ndim != 2 or len(window) != len(recent) or not ((window >= 0) & (window < size)).all():
+            raise ValueError("the window does not fit the vocabulary")
+        if not all(0.0 <= share <= 1.0 for share in shares):
+            raise ValueError("the weights of the counts are none")
         self.kernel, self.recurrent, self.bias = kernel, recurrent, bias
         self.output, self.output_bias, self.starts = output, output_bias, starts
-        self.frequency = frequency
+        self.counts = counts
         self.rarity = rarity
         self._rarity = [Tail.from_array(array) for array in rarity]
         if len(rarity) != starts[1] - starts[0]:
             raise ValueError("the kinds and their rarities do not pair up")
-        self.hidden, self.cell, self.recent = hidden, cell, recent
+        self.hidden, self.cell, self.recent, self.window, self.shares = hidden, cell, recent, window, shares
+        self.cache = cache
         self._units = units
+        self._trained = counts.start()
         head = np.searchsorted(starts, np.arange(size), side="right") - 1
         self._slices = [(0, 1)] + [(int(starts[h]), int(starts[h + 1])) for h in head[1:]]
 
     def start(self) -> LstmState:
         """Return the state that training ended in."""
-        return LstmState(self.hidden.copy(), self.cell.copy(), floats(self.recent))
+        entries = []
+        for rarity, ids in zip(self.recent.tolist(), self.window.tolist(), strict=True):
+            tokens = tuple((token, 0) for token in ids if token)
+            nats = tuple(self.counts.judge(self._trained, *token).foreign for token in tokens)
+            entries.append(Entry(rarity, sum(nats), tokens, nats, ()))
+        return LstmState(self.hidden.copy(), self.cell.copy(), entries, self.counts.start())
 
-    def resume(self, saved: Mapping[str, Any]) -> LstmState:
+    def resume(self, saved: Mapping[str, Any], learned: Mapping[str, NDArray[Any]] | None = None) -> LstmState:
         """Rebuild a saved state."""
         try:
-            hidden = np.array(saved["hidden"], dtype=np.float32)
-            cell = np.array(saved["cell"], dtype=np.float32)
-            recent = [float(score) for score in saved["recent"]]
+            with np.errstate(over="ignore"):
+                hidden = np.array(saved["hidden"], dtype=np.float32)
+                cell = np.array(saved["cell"], dtype=np.float32)
+            entries = [self._entry(entry) for entry in saved["entries"]]
         except OverflowError as error:  # a whole number beyond any float
             raise ValueError("the saved state holds no such number") from error
         if hidden.shape != (self._units,) or cell.shape != (self._units,):
             raise ValueError("the saved state is of another network")
-        return LstmState(hidden, cell, recent)
+        if not (np.isfinite(hidden).all() and np.isfinite(cell).all()):
+            raise ValueError("the saved state holds no numbers")
+        counts = self.counts.start() if learned is None else self.counts.resume(learned)
+        return LstmState(hidden, cell, entries[-WINDOW:], counts)
 
-    def score(self, state: LstmState, tokens: Tokens) -> Evidence:
+    def score(self, state: LstmState, tokens: Tokens, *, admit: bool = True) -> Evidence:
         """Give the action's surprise in bits, and move on.
 
-        The window's figure is the mean of ``-10 log10 p`` over the user's last actions, this one included,
+        Alone, the window's view is the mean of ``-10 log10 p`` over the user's last actions, this one included,
         where p is how often an action *of its kind* surprises this much (Fisher 1925: independent tests are
         combined by the logarithms of their p). Kinds differ in how predictable they are; the plain mean of
-        bits would follow the mixture of kinds, and a quiet hour look like an intruder.
+        bits would follow the mixture of kinds, and a quiet hour look like an intruder. Where other users are
+        known, there are two views: :meth:`LstmState.foreign`.
         """
-        state.before = state.hidden
-        shares = tuple([self._probability(state.hidden, token) for token in tokens.ids])
+        hidden = state.hidden
+        marks = tokens.marks or (0,) * len(tokens.ids)
+        network = tuple([self._probability(hidden, token) for token in tokens.ids])
+        shares, foreign, nats = self._judge(state.counts, tokens.ids, marks, network)
         bits = -sum(map(log2, shares))
-        self.advance(state, tokens)
-        state.recent.append(self._rarity[tokens.ids[0] - 1].score(bits))
-        return Evidence(bits, bits, sum(state.recent) / len(state.recent), shares)
+        state.before = hidden
+        if admit:
+            self.advance(state, tokens)
+            rarity = self._rarity[tokens.ids[0] - 1].score(bits)
+            keys = tuple(zip(tokens.ids, marks, strict=True))
+            state.push(Entry(rarity, foreign, keys, nats, network))
+        return Evidence(bits, bits, self._views(state), shares)
+
+    def learn(self, state: LstmState, chunk: Sequence[Tokens], weight: float) -> None:
+        """Count the actions; the network itself stays as it is."""
+        if self.cache:
+            self.counts.learn(state.counts, chunk, weight)
+
+    def as_trained(self, state: LstmState) -> tuple[float, ...]:
+        """Judge the window once more, by the counts of training."""
+        frozen = LstmState(state.hidden, state.cell, (), self._trained)
+        for entry in state.entries:
+            ids, marks = zip(*entry.tokens, strict=True)
+            if entry.network:
+                shares, foreign, nats = self._judge(self._trained, ids, marks, entry.network)
+                rarity = self._rarity[ids[0] - 1].score(-sum(map(log2, shares)))
+                entry = Entry(rarity, foreign, entry.tokens, nats, entry.network)  # noqa: PLW2901 - the same one
+            frozen.push(entry)
+        return self._views(frozen)
+
+    def learned(self, state: LstmState) -> Arrays:
+        """Return the counts as they stand."""
+        return self.counts.learned(state.counts)
+
+    def against(self, prior: NDArray[np.float64]) -> Lstm:
+        """Return the same model measured against other users, who do each token with these probabilities."""
+        other = copy(self)
+        other.counts = self.counts.against(prior)
+        other._trained = other.counts.start()  # noqa: SLF001 - a copy of ourselves
+        return other
+
+    def _views(self, state: LstmState) -> tuple[float, ...]:
+        return state.foreign() if self.counts.others else (state.rarity(),)
+
+    def _judge(
+        self, counts: CountState, ids: Sequence[int], marks: Sequence[int], network: Sequence[float]
+    ) -> tuple[tuple[float, ...], float, tuple[float, ...]]:
+        """Return the tokens' probabilities, and how foreign they are: together, and each by the counts alone."""
+        mix, foreign_mix = self.shares
+        shares, nats, foreign = [], [], 0.0
+        for token, mark, expected in zip(ids, marks, network, strict=True):
+            probability, nat = self.counts.judge(counts, token, mark)
+            shares.append((1.0 - mix) * expected + mix * probability)
+            nats.append(nat)
+            # Of a value that it does not know, the network knows only the form.
+            mixed = probability if mark else (1.0 - foreign_mix) * expected + foreign_mix * probability
+            foreign += nat + log(probability / mixed)
+        return tuple(shares), foreign if self.counts.others else 0.0, tuple(nats)
+
+    def _entry(self, saved: Sequence[Any]) -> Entry:
+        rarity, foreign, tokens, nats, network = saved
+        keys = tuple((int(token), int(mark)) for token, mark in tokens)
+        if not keys or not all(0 < token < len(self.output) for token, _ in keys):
+            raise ValueError("the saved window is of another vocabulary")
+        if keys[0][0] >= self.starts[1] or len(nats) != len(keys) or len(network) not in (0, len(keys)):
+            raise ValueError("the saved window does not pair up")
+        entry = Entry(float(rarity), float(foreign), keys, tuple(map(float, nats)), tuple(map(float, network)))
+        if not all(map(isfinite, (entry.rarity, entry.foreign, *entry.nats))):
+            raise ValueError("the saved window holds no numbers")
+        if not all(0.0 <= share <= 1.0 for share in entry.network):
+            raise ValueError("the saved window holds no probabilities")
+        return entry
 
     def advance(self, state: LstmState, tokens: Tokens) -> None:
         """Move the cell past one action."""
@@ -172,19 +253,26 @@ class Lstm(Detector):
 
     def arrays(self) -> Arrays:
         """Return what was learned."""
-        return {name: getattr(self, name) for name in _ARRAYS}
+        counts = {"own": self.counts.own, "prior": self.counts.prior, "others": np.array([self.counts.others])}
+        switches = {"shares": np.array(self.shares), "cache": np.array([self.cache])}
+        return {name: getattr(self, name) for name in _ARRAYS} | counts | switches
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Lstm:
         """Rebuild from what :meth:`arrays` gave; raises ValueError or KeyError where it does not fit."""
-        return cls(**{name: arrays[name] for name in _ARRAYS})
+        counts = Counts(arrays["own"], arrays["prior"], arrays["starts"], others=bool(arrays["others"][0]))
+        mix, foreign_mix = arrays["shares"].tolist()
+        cache = bool(arrays["cache"][0])
+        return cls(
+            **{name: arrays[name] for name in _ARRAYS}, counts=counts, shares=(mix, foreign_mix), cache=cache
+        )
 
     def _probability(self, hidden: Floats, token: int) -> float:
         start, stop = self._slices[token]
         logits = self.output[start:stop] @ hidden
         logits += self.output_bias[start:stop]
         powers = np.exp(logits - logits.max())
-        return (1.0 - MIX) * float(powers[token - start] / powers.sum()) + MIX * float(self.frequency[token])
+        return float(powers[token - start] / powers.sum())
 
 
 _ARRAYS = (
@@ -194,9 +282,9 @@ _ARRAYS = (
     "output",
     "output_bias",
     "starts",
-    "frequency",
     "rarity",
     "hidden",
     "cell",
     "recent",
+    "window",
 )

@@ -19,10 +19,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from anomaly.calibration import Tail
 from anomaly.calibration_fit import fit_tail
-from anomaly.detectors.interface import WINDOW, Detector, Learner, OutOfFold
-from anomaly.detectors.lstm import MIX, Lstm
+from anomaly.detectors.counts_fit import count
+from anomaly.detectors.interface import WINDOW, Learner, OutOfFold
+from anomaly.detectors.lstm import FOREIGN_MIX, MIX, Lstm
+from anomaly.detectors.lstm_weights import Weights, export
 from anomaly.tokenizer import Encoded, Tokenizer
 
 UNITS = 64
@@ -38,7 +39,6 @@ MAX_EPOCHS = 15
 PATIENCE = 5
 """Epochs without gain on the held-out actions before it stops."""
 _FEWEST_OF_KIND = 100  # out-of-fold actions for a kind to have a rarity of its own
-_UNFITTED = Tail(np.zeros(1), np.ones(1), scale=1.0, shape=0.0).to_array()
 _NEVER = 1e-12  # a column's tokens that stand for nothing in it are never asked for
 _SIZES = 256  # vocabularies are padded to a multiple of this, so that they share a graph
 _WIDTHS = 8  # and actions to a multiple of this many tokens
@@ -58,10 +58,14 @@ class LstmLearner(Learner):
 
     folds = 4
     least_action = 0.5  # bits
-    least_window = 0.25  # of a mean of scores
+    least_views = (0.25,)  # of a mean of scores
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, network: bool = True, cache: bool = True) -> None:
         self.seed = seed
+        self.network = network
+        """Whether there is a network at all, or the counts alone."""
+        self.cache = cache
+        """Whether the counts go on counting."""
         self.epochs: int | None = None
         self._trainers: dict[tuple[int, int], Trainer] = {}
 
@@ -76,9 +80,15 @@ class LstmLearner(Learner):
         learn: list[range],
         window: range,
         held_out: range | None = None,
+        others: NDArray[np.float64] | None = None,
         report: Callable[[float], None] = lambda _: None,
     ) -> Lstm:
         """Fit a network; see :meth:`Learner.fit`."""
+        counts = count(tokenizer, others)
+        if not self.network:
+            report(1.0)
+            nothing = Weights.none(tokenizer.size)
+            return export(nothing, counts, tokenizer, encoded, window, shares=(1.0, 1.0), cache=self.cache)
         width = -(-encoded.ids.shape[1] // _WIDTHS) * _WIDTHS
         ids = np.pad(encoded.ids, ((0, 0), (0, width - encoded.ids.shape[1])))
         size = -(-tokenizer.size // _SIZES) * _SIZES
@@ -88,32 +98,41 @@ class LstmLearner(Learner):
         epochs = self.epochs or MAX_EPOCHS
         best = trainer.fit(
             tokenizer,
+            counts.probabilities(),
             np.concatenate([ids[part.start : part.stop] for part in learn]),
             ids[held_out.start : held_out.stop] if held_out and self.epochs is None else None,
             epochs,
             lambda epoch: report(epoch / epochs),
         )
         self.epochs = self.epochs or best
-        return trainer.export(tokenizer, encoded, window)
+        weights, shares = trainer.weights(tokenizer.size), (MIX, FOREIGN_MIX)
+        return export(weights, counts, tokenizer, encoded, window, shares, cache=self.cache)
 
-    def finish(self, detector: Lstm, encoded: Encoded, evidence: OutOfFold) -> tuple[Detector, OutOfFold]:
+    def finish(self, detector: Lstm, encoded: Encoded, evidence: OutOfFold) -> tuple[Lstm, OutOfFold]:
         """Give the network the rarities of each kind's surprises, and the windows that follow from them."""
         kinds = encoded.ids[:, 0] - 1
-        usual = fit_tail(evidence.action, self.least_action)
+        heard = ~np.isnan(evidence.action)
+        usual = fit_tail(evidence.action[heard], self.least_action)
         tails = []
         for kind in range(len(detector.rarity)):
-            of_kind = evidence.action[kinds == kind]
+            of_kind = evidence.action[heard & (kinds == kind)]
             tails.append(fit_tail(of_kind, self.least_action) if len(of_kind) >= _FEWEST_OF_KIND else usual)
         rare = np.array([tails[k].score(bits) for k, bits in zip(kinds, evidence.action, strict=True)])
         arrays = detector.arrays() | {
             "rarity": np.array([tail.to_array() for tail in tails]),
             "recent": rare[-WINDOW:],
         }
-        windows = [
-            np.convolve(rare[part.start : part.stop], np.full(WINDOW, 1 / WINDOW), "valid")
-            for part in evidence.folds
-        ]
-        return Lstm.from_arrays(arrays), evidence._replace(window=np.concatenate(windows))
+        if not detector.counts.others:
+            views = evidence.views.copy()
+            for part in evidence.folds:
+                means = np.convolve(rare[part.start : part.stop], np.full(WINDOW, 1 / WINDOW), "valid")
+                views[part.start + WINDOW - 1 : part.stop, 0] = means
+            evidence = evidence._replace(views=views)
+        return Lstm.from_arrays(arrays), evidence
+
+    def adopt(self, detector: Lstm, finished: Lstm, places: list[int]) -> Lstm:
+        """Give a fold's network the rarities of the finished one."""
+        return Lstm.from_arrays(detector.arrays() | {"rarity": finished.rarity[places]})
 
 
 class Trainer:
@@ -147,14 +166,18 @@ class Trainer:
     def fit(
         self,
         tokenizer: Tokenizer,
+        expected: NDArray[np.float64],
         ids: NDArray[np.int32],
         held_out: NDArray[np.int32] | None,
         epochs: int,
         report: Callable[[int], None],
     ) -> int:
-        """Train from scratch; with ``held_out`` stop early on it, and return the epochs that were best."""
+        """Train from scratch; with ``held_out`` stop early on it, and return the epochs that were best.
+
+        ``expected`` is what the counts give each token, shape (tokens,).
+        """
         self._reset()
-        known = self._known(tokenizer)
+        known = self._known(tokenizer, expected)
         streams = _streams(ids)
         draw = np.random.default_rng(self.seed)
         best, best_loss, kept = 0, float("inf"), None
@@ -175,38 +198,27 @@ class Trainer:
                 variable.assign(value)
         return best
 
-    def export(self, tokenizer: Tokenizer, encoded: Encoded, window: range) -> Lstm:
-        """Return the network as arrays, in the state it has after the actions of ``window``."""
-        size = tokenizer.size
+    def weights(self, size: int) -> Weights:
+        """Return the network as arrays, for a vocabulary of ``size`` tokens."""
         embedding = self.embed.embeddings.numpy()[:size]
         kernel, recurrent, bias = (variable.numpy() for variable in self.lstm.trainable_variables)
         output, output_bias = (variable.numpy() for variable in self.out.trainable_variables)
-        lstm = Lstm(
-            kernel=(embedding @ kernel).astype(np.float32),
-            recurrent=recurrent,
-            bias=bias,
-            output=np.ascontiguousarray(output.T[:size]),
-            output_bias=output_bias[:size],
-            starts=np.array([head.start for head in tokenizer.heads] + [size], dtype=np.int32),
-            frequency=frequencies(tokenizer),
-            rarity=np.array([_UNFITTED] * len(tokenizer.heads[0].tokens)),
-            hidden=np.zeros(UNITS, dtype=np.float32),
-            cell=np.zeros(UNITS, dtype=np.float32),
-            recent=np.zeros(0),
+        return Weights(
+            (embedding @ kernel).astype(np.float32),
+            recurrent,
+            bias,
+            np.ascontiguousarray(output.T[:size]),
+            output_bias[:size],
         )
-        state = lstm.start()
-        for action in window:
-            lstm.advance(state, encoded.tokens(action))
-        return Lstm.from_arrays(lstm.arrays() | {"hidden": state.hidden, "cell": state.cell})
 
-    def _known(self, tokenizer: Tokenizer) -> _Known:
+    def _known(self, tokenizer: Tokenizer, expected: NDArray[np.float64]) -> _Known:
         """Return what is known of each token beforehand; padding at either end has a column of its own."""
         column = np.full(self.size, len(tokenizer.heads) + 1, dtype=np.int32)
         column[0] = 0
         for number, head in enumerate(tokenizer.heads, 1):
             column[head.start : head.stop] = number
         frequency = np.ones(self.size)
-        frequency[: tokenizer.size] = frequencies(tokenizer)
+        frequency[: tokenizer.size] = expected
         frequency[0] = 1.0
         return _Known(tf.constant(column), tf.constant(np.log(np.maximum(frequency, _NEVER)), dtype=tf.float32))
 
@@ -277,23 +289,6 @@ class Trainer:
         likelihood = tf.gather(logits, target, batch_dims=1) - normalisers
         mixed = _log_add(likelihood + math.log1p(-MIX), tf.gather(frequency, target) + math.log(MIX))
         return -tf.reduce_sum(mixed * tf.cast(target > 0, tf.float32)), state
-
-
-def frequencies(tokenizer: Tokenizer) -> NDArray[np.float64]:
-    """Return how frequent each token is within its column.
-
-    What is new gets the share that new values had in the later half of training: a column that never varies
-    makes a new value cost many bits, and one that always does few.
-    """
-    frequency = np.zeros(tokenizer.size)
-    for head in tokenizer.heads:
-        counts = np.array([token.count for token in head.tokens], dtype=np.float64)
-        exact = np.array([token.exact for token in head.tokens])
-        counts[0] += 0.5  # where nothing was ever unknown, that is still not impossible
-        share = head.unseen if exact.any() else 1.0
-        part = np.where(exact, counts * (1.0 - share) / max(counts[exact].sum(), 1.0), 0.0)
-        frequency[head.start : head.stop] = np.where(exact, part, counts * share / counts[~exact].sum())
-    return frequency
 
 
 def _log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

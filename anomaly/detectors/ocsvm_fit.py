@@ -9,11 +9,8 @@ from numpy.typing import NDArray
 from sklearn.svm import OneClassSVM
 
 from anomaly.detectors.interface import WINDOW, Learner
-from anomaly.detectors.ocsvm import GAMMA, OneClassSvm
+from anomaly.detectors.ocsvm import GAMMA, NU, POOL, OneClassSvm, packed
 from anomaly.tokenizer import BUCKETS, Encoded, Tokenizer
-
-NU = 0.05
-"""Upper bound on the share of training windows outside (Schölkopf et al. 2001, proposition 4)."""
 
 MAX_WINDOWS = 4000
 """Windows fitted at most: beyond, they are taken at a wider stride (libsvm grows with their square)."""
@@ -24,7 +21,7 @@ class OcsvmLearner(Learner):
 
     folds = 10
     least_action = 5e-5  # a margin lies between -1 and 1, and an action is a hundredth of its window
-    least_window = 2e-3
+    least_views = (2e-3,)
 
     def fit(
         self,
@@ -33,6 +30,7 @@ class OcsvmLearner(Learner):
         learn: list[range],
         window: range,
         held_out: range | None = None,  # noqa: ARG002 - nothing to stop early
+        others: NDArray[np.float64] | None = None,  # noqa: ARG002 - a window is this user's or not
         report: Callable[[float], None] = lambda _: None,
     ) -> OneClassSvm:
         """Fit; see :meth:`Learner.fit`."""
@@ -50,6 +48,7 @@ class OcsvmLearner(Learner):
             weights=svm.dual_coef_[0].astype(np.float64) / total,
             offset=float(-svm.intercept_[0]) / total,
             window=encoded.buckets[window.start : window.stop],
+            pool=packed(bags[:: -(-len(bags) // POOL)]),
         )
 
 

@@ -1,0 +1,63 @@
+"""From a trained network to the detector that scores with it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomaly.calibration import Tail
+from anomaly.detectors.counts import Counts
+from anomaly.detectors.counts_fit import first_tokens
+from anomaly.detectors.lstm import Lstm
+from anomaly.tokenizer import Encoded, Tokenizer
+
+_UNFITTED = Tail(np.zeros(1), np.ones(1), scale=1.0, shape=0.0).to_array()
+
+
+class Weights(NamedTuple):
+    """A network as arrays; see :class:`anomaly.detectors.lstm.Lstm`."""
+
+    kernel: NDArray[np.float32]
+    recurrent: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    output: NDArray[np.float32]
+    output_bias: NDArray[np.float32]
+
+    @classmethod
+    def none(cls, size: int) -> Weights:
+        """Return a network of one unit that knows nothing."""
+        shapes = ((size, 4), (1, 4), (4,), (size, 1), (size,))
+        return cls(*(np.zeros(shape, dtype=np.float32) for shape in shapes))
+
+
+def export(
+    weights: Weights,
+    counts: Counts,
+    tokenizer: Tokenizer,
+    encoded: Encoded,
+    window: range,
+    shares: tuple[float, float],
+    *,
+    cache: bool,
+) -> Lstm:
+    """Return the detector in the state it has after the actions of ``window``."""
+    units = len(weights.recurrent)
+    ids = encoded.ids[window.start : window.stop]
+    lstm = Lstm(
+        *weights,
+        starts=first_tokens(tokenizer),
+        counts=counts,
+        rarity=np.array([_UNFITTED] * len(tokenizer.heads[0].tokens)),
+        hidden=np.zeros(units, dtype=np.float32),
+        cell=np.zeros(units, dtype=np.float32),
+        recent=np.zeros(len(ids)),
+        window=ids,
+        shares=shares,
+        cache=cache,
+    )
+    state = lstm.start()
+    for action in window:
+        lstm.advance(state, encoded.tokens(action))
+    return Lstm.from_arrays(lstm.arrays() | {"hidden": state.hidden, "cell": state.cell})

@@ -1,0 +1,333 @@
+"""The counts of a user: probabilities at every moment, and a memory that goes on and stays as long as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import log
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from anomaly.detectors.counts import FORMS, LEAST_MEMORY, MAX_FRESH, NEW, PRIOR, Counts, CountState, Judged
+from anomaly.detectors.interface import Arrays
+from anomaly.tokenizer import Tokens
+
+STARTS = np.array([1, 4, 9, 12], dtype=np.int32)
+SIZE = 12
+OWN = np.array([0.0, 600, 300, 0, 700, 90, 50, 10, 0, 30, 20, 10])
+"""A kind, a column that every action has, and one that few have."""
+SHARES = np.array([0.0, 0.5, 0.4, 0.1, 0.2, 0.3, 0.3, 0.1, 0.1, 0.2, 0.3, 0.5])
+SELDOM = 60.0
+
+ACTIONS = st.builds(
+    lambda kind, often, seldom: Tokens((kind, often, *seldom), ()),
+    st.integers(1, 3),
+    st.integers(4, 8),
+    st.lists(st.integers(9, 11), max_size=1),
+)
+MARKED = st.builds(
+    lambda kind, token, mark: Tokens((kind, token), (), (0, mark)),
+    st.integers(1, 3),
+    st.integers(4, 8),
+    st.integers(0, 5),
+)
+CHUNKS = st.lists(st.tuples(st.lists(ACTIONS, max_size=60), st.floats(0.0, 1.0)), max_size=8)
+
+
+def counts(*, others: bool = True) -> Counts:
+    """Make the counts of 900 actions."""
+    return Counts(OWN.copy(), SHARES.copy(), STARTS, others=others)
+
+
+def probability(model: Counts, state: CountState, token: int, mark: int = 0) -> float:
+    """Give the probability of a token."""
+    return model.judge(state, token, mark).probability
+
+
+def column(model: Counts, state: CountState, number: int) -> list[float]:
+    """Give the probabilities of all tokens of a column."""
+    return [probability(model, state, token) for token in range(STARTS[number], STARTS[number + 1])]
+
+
+def everything(model: Counts, state: CountState) -> list[Judged]:
+    """Judge every token, without a mark and by each of some."""
+    return [model.judge(state, token, mark) for token in range(1, SIZE) for mark in range(7)]
+
+
+def moved(model: Counts, state: CountState) -> Arrays:
+    """Take what was learned through a file, as the store does."""
+    found: Arrays = load(save({name: np.ascontiguousarray(a) for name, a in model.learned(state).items()}))
+    return found
+
+
+def test_a_probability_is_a_share_with_a_prior() -> None:
+    """A token is as probable as its share among the user's actions and PRIOR more by others."""
+    model = counts()
+    state = model.start()
+    totals = np.repeat([900.0, 850.0, SELDOM], [3, 5, 3])
+    expected = (OWN[1:] + PRIOR * SHARES[1:]) / (totals + PRIOR)
+    assert [probability(model, state, token) for token in range(1, SIZE)] == pytest.approx(expected.tolist())
+    assert model.probabilities()[1:] == pytest.approx(expected)
+    assert [probability(model, state, token, 99) for token in range(1, SIZE)] == pytest.approx(expected.tolist())
+
+
+def test_foreign_is_how_much_likelier_it_is_of_others() -> None:
+    """What others do more is foreign and what the user does more is not; where nobody is known, nothing is."""
+    model, alone = counts(), counts(others=False)
+    state = model.start()
+    for token in range(1, SIZE):
+        expected = log(SHARES[token] / probability(model, state, token))
+        assert model.judge(state, token, 0).foreign == pytest.approx(expected)
+        assert alone.judge(alone.start(), token, 0) == (probability(model, state, token), 0.0)
+    assert model.judge(state, 4, 0).foreign < 0 < model.judge(state, 8, 0).foreign
+
+
+def test_what_nobody_has_is_foreign_half_way() -> None:
+    """A value that nobody has counts, by NEW, as one that others have and this user has not; alone it does not."""
+    model, alone = counts(), counts(others=False)
+    state = model.start()
+    assert OWN[8] == 0
+    lacking = model.judge(state, 8, 0).foreign
+    for token in (4, 6, 8):
+        plain, marked = model.judge(state, token, 0), model.judge(state, token, 99)
+        assert marked.probability == plain.probability
+        assert marked.foreign == pytest.approx(NEW * lacking + (1 - NEW) * plain.foreign)
+        assert alone.judge(state, token, 99) == (plain.probability, 0.0)
+
+
+def test_measured_against_others() -> None:
+    """The same counts against other users have their prior, and the user's counts."""
+    alone, others = counts(others=False), np.where(np.arange(SIZE) > 0, 0.25, 0.0)
+    model = alone.against(others)
+    assert model.judge(model.start(), 4, 0).probability == pytest.approx((700 + PRIOR * 0.25) / (850 + PRIOR))
+    assert model.judge(model.start(), 8, 0).foreign == pytest.approx(log(0.25 / ((PRIOR * 0.25) / (850 + PRIOR))))
+    assert not alone.others
+    assert alone.prior.tolist() == SHARES.tolist()
+
+
+@given(CHUNKS)
+def test_what_is_learned_is_forgotten_elsewhere(chunks: list[tuple[list[Tokens], float]]) -> None:
+    """Whatever is learned, a column's probabilities add up to 1, and it weighs what it did in training.
+
+    A column that training hardly saw grows, to LEAST_MEMORY at most.
+    """
+    model = counts()
+    state = model.start()
+    for chunk, weight in chunks:
+        model.learn(state, chunk, weight)
+        assert state.totals[:2].tolist() == pytest.approx([900.0, 850.0])
+        assert SELDOM - 1e-9 <= state.totals[2] <= LEAST_MEMORY
+        assert np.add.reduceat(state.own, STARTS[:-1]).tolist() == pytest.approx(state.totals.tolist())
+        assert [sum(column(model, state, number)) for number in range(3)] == pytest.approx([1.0] * 3)
+
+
+def test_a_column_that_is_seldom_grows() -> None:
+    """A column that training hardly saw does not forget it for a few actions: it first grows to LEAST_MEMORY."""
+    model = counts()
+    state = model.start()
+    for times in range(1, 21):
+        model.learn(state, [Tokens((1, 4, 9), ())] * 100, 1.0)
+        assert state.totals[2] == pytest.approx(LEAST_MEMORY - (LEAST_MEMORY - SELDOM) * 0.8**times)
+
+
+@given(CHUNKS, st.integers(4, 11), st.floats(0.01, 1.0))
+def test_a_learned_value_is_likelier(chunks: list[tuple[list[Tokens], float]], token: int, weight: float) -> None:
+    """Learning a value raises its probability, lowers the others' of its column, and leaves the other columns."""
+    model = counts()
+    state = model.start()
+    for chunk, before in chunks:
+        model.learn(state, chunk, before)
+    number = int(np.searchsorted(STARTS, token, side="right")) - 1
+    own, old = state.own.copy(), [column(model, state, n) for n in range(3)]
+    model.learn(state, [Tokens((1, token), ())], weight)
+    new = [column(model, state, n) for n in range(3)]
+    assert new[3 - number] == old[3 - number]
+    for place, (was, now) in enumerate(zip(old[number], new[number], strict=True), int(STARTS[number])):
+        if place == token:
+            assert now > was
+        elif own[place] > 1e-6 or number == 2:
+            assert now < was
+        else:
+            assert now <= was * (1 + 1e-12)
+
+
+@given(st.floats(0.01, 0.98), st.integers(1, 60))
+def test_half_a_weight_is_half_way(weight: float, times: int) -> None:
+    """The more an action weighs, the likelier it becomes: between what it was and what it is at weight 1."""
+    model, chunk = counts(), [Tokens((2, 7, 9), (), (0, 0, 0))] * times
+    found = []
+    for part in (0.0, weight, weight + 0.01, 1.0):
+        state = model.start()
+        model.learn(state, chunk, part)
+        found.append([probability(model, state, token) for token in (2, 7, 9)])
+    for low, lower, higher, high in zip(*found, strict=True):
+        assert low < lower < higher < high
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0])
+def test_no_weight_changes_nothing(weight: float) -> None:
+    """What weighs nothing is not counted and nothing is forgotten for it, exactly."""
+    model = counts()
+    state = model.start()
+    model.learn(state, [Tokens((1, 8), (), (0, 5))], 0.5)
+    before = {name: array.tobytes() for name, array in model.learned(state).items()}
+    judged = everything(model, state)
+    model.learn(state, [Tokens((2, 8), (), (0, 6)), Tokens((2, 4), (), (0, 0))], weight)
+    assert {name: array.tobytes() for name, array in model.learned(state).items()} == before
+    assert everything(model, state) == judged
+
+
+def test_a_new_value_is_known_by_its_mark() -> None:
+    """A value that training did not know is, once learned, likelier than others of its form."""
+    model = counts()
+    state = model.start()
+    model.learn(state, [Tokens((1, 8), (), (0, 77))], 1.0)
+    first, form = probability(model, state, 8, 77), probability(model, state, 8)
+    assert form == pytest.approx((1.0 + PRIOR * SHARES[8]) / (850 + PRIOR))  # the first time, its form gains too
+    assert first == pytest.approx(form + 1.0 / (850 + PRIOR))
+    others = SHARES[8] / FORMS  # of others, one value of the form
+    assert model.judge(state, 8, 77).foreign == pytest.approx(log(others * (850 + PRIOR) / (1.0 + PRIOR * others)))
+    model.learn(state, [Tokens((1, 8), (), (0, 77))] * 20, 1.0)
+    assert probability(model, state, 8, 77) > 5 * first
+    assert probability(model, state, 8) < form
+    assert probability(model, state, 8, 78) == probability(model, state, 8)  # another value of the form
+    assert probability(model, state, 7, 77) == probability(model, state, 7)  # of another form
+    assert model.judge(state, 8, 77).foreign < model.judge(state, 8, 78).foreign
+
+
+@given(st.lists(st.tuples(st.lists(ACTIONS | MARKED, max_size=60), st.floats(0, 1)), max_size=6))
+def test_a_learned_value_is_likelier_than_one_never_seen(chunks: list[tuple[list[Tokens], float]]) -> None:
+    """However much else its form brings, a value that was learned is likelier than one that nobody ever saw."""
+    model = counts()
+    state = model.start()
+    for chunk, weight in chunks:
+        model.learn(state, chunk, weight)
+    for token in range(4, 9):
+        for mark in range(1, 6):
+            known, unknown = (probability(model, state, token, m) for m in (mark, 99))
+            assert known >= unknown
+            assert state.fresh.get((token, mark), 0.0) < 1e-9 or known > unknown
+
+
+def test_a_new_value_fades() -> None:
+    """What was learned once and does not come back loses weight to what does."""
+    model = counts()
+    state = model.start()
+    model.learn(state, [Tokens((1, 8), (), (0, 77))] * 10, 1.0)
+    found = [probability(model, state, 8, 77)]
+    for _ in range(20):
+        model.learn(state, [Tokens((1, 4), ())] * 100, 1.0)
+        found.append(probability(model, state, 8, 77))
+    assert found == sorted(found, reverse=True)
+    assert state.fresh[8, 77] == pytest.approx(10 * (1 - 100 / 850) ** 20)
+
+
+def test_new_values_are_bounded() -> None:
+    """Beyond MAX_FRESH the value learned first is forgotten, and is one of its form again."""
+    model = counts()
+    state = model.start()
+    model.learn(state, [Tokens((1, 8), (), (0, mark)) for mark in range(1, MAX_FRESH + 3)], 0.1)
+    assert list(state.fresh) == [(8, mark) for mark in range(3, MAX_FRESH + 3)]
+    assert probability(model, state, 8, 2) == probability(model, state, 8)
+    assert probability(model, state, 8, 3) > probability(model, state, 8)
+    assert np.array_equal(model.resume(moved(model, state)).own, state.own)
+
+
+@given(
+    st.lists(st.tuples(st.lists(ACTIONS | MARKED, max_size=30), st.floats(0, 1)), min_size=2, max_size=6),
+    st.integers(0, 5),
+)
+def test_what_was_saved_goes_on(chunks: list[tuple[list[Tokens], float]], cut: int) -> None:
+    """Counts that went through a file judge, and learn, exactly as those that did not."""
+    model = counts()
+    state = model.start()
+    for number, (chunk, weight) in enumerate(chunks):
+        if number == cut:
+            again = model.resume(moved(model, state))
+            break
+        model.learn(state, chunk, weight)
+    else:
+        again = model.resume(moved(model, state))
+    for chunk, weight in chunks[cut:]:
+        assert everything(model, again) == everything(model, state)
+        model.learn(state, chunk, weight)
+        model.learn(again, chunk, weight)
+    assert everything(model, again) == everything(model, state)
+    assert list(again.fresh.items()) == list(state.fresh.items())
+
+
+def test_a_state_is_its_owners() -> None:
+    """What one state learns, another does not see, nor the counts of training, nor the arrays it came from."""
+    model = counts()
+    one, two = model.start(), model.start()
+    before, saved = everything(model, two), model.learned(two)
+    three = model.resume(saved)
+    model.learn(one, [Tokens((1, 8), (), (0, 5))], 1.0)
+    model.learn(three, [Tokens((1, 8), (), (0, 5))], 1.0)
+    assert everything(model, one) != before
+    assert everything(model, two) == everything(model, model.start()) == before
+    assert model.own.tolist() == OWN.tolist()
+    assert saved["own"].tolist() == OWN.tolist()
+
+
+LEARNED: dict[str, Callable[[Arrays], Arrays]] = {
+    "own of another model": lambda a: {"own": a["own"][:-1]},
+    "totals of another model": lambda a: {"totals": a["totals"][:-1]},
+    "a weight missing": lambda a: {"fresh_weight": a["fresh_weight"][:-1]},
+    "a weight for all": lambda _: {"fresh_weight": np.array(1.0)},
+    "no pairs": lambda a: {"fresh": a["fresh"][:, :1]},
+    "single precision": lambda a: {"own": a["own"].astype(np.float32)},
+    "whole numbers": lambda a: {"totals": a["totals"].astype(np.int64)},
+    "a negative count": lambda a: {"own": a["own"] - 1.0},
+    "a negative weight": lambda a: {"fresh_weight": -a["fresh_weight"]},
+    "no number": lambda a: {"own": a["own"] * np.nan},
+    "an endless total": lambda a: {"totals": a["totals"] * np.inf},
+    "an endless weight": lambda a: {"fresh_weight": a["fresh_weight"] * np.inf},
+    "half a token": lambda a: {"fresh": a["fresh"].astype(np.float64)},
+    "padding": lambda a: {"fresh": a["fresh"] * [[0], [1]]},
+    "a token beyond": lambda a: {"fresh": a["fresh"] + [[SIZE], [0]]},
+    "too many": lambda a: {
+        "fresh": np.repeat(a["fresh"], MAX_FRESH, axis=0),
+        "fresh_weight": np.repeat(a["fresh_weight"], MAX_FRESH),
+    },
+}
+
+
+@pytest.mark.parametrize("change", LEARNED.values(), ids=LEARNED.keys())
+def test_unfit_counts_are_refused(change: Callable[[Arrays], Arrays]) -> None:
+    """What was learned by another model, or is damaged, is an error that the scorer expects."""
+    model = counts()
+    state = model.start()
+    model.learn(state, [Tokens((1, 8), (), (0, 5)), Tokens((1, 7), (), (0, 5))], 1.0)
+    sound = model.learned(state)
+    assert everything(model, model.resume(sound)) == everything(model, state)
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        model.resume(sound | change(sound))
+    for name in sound:
+        with pytest.raises(KeyError):
+            model.resume({other: array for other, array in sound.items() if other != name})
+
+
+Floats = NDArray[np.float64]
+MODELS: dict[str, tuple[Floats, Floats, NDArray[np.int32]]] = {
+    "lengths differ": (OWN[:-1], SHARES, STARTS),
+    "a table": (OWN[None], SHARES[None], STARTS),
+    "columns from 0": (OWN, SHARES, np.array([0, 4, 12], dtype=np.int32)),
+    "columns to 11": (OWN, SHARES, np.array([1, 4, 11], dtype=np.int32)),
+    "a negative count": (OWN - 1, SHARES, STARTS),
+    "no number": (OWN * np.nan, SHARES, STARTS),
+    "an endless prior": (OWN, np.full(SIZE, np.inf), STARTS),
+    "what nobody can do": (OWN, np.where(np.arange(SIZE) == 7, 0.0, SHARES), STARTS),
+}
+
+
+@pytest.mark.parametrize("arrays", MODELS.values(), ids=MODELS.keys())
+def test_models_are_checked(arrays: tuple[Floats, Floats, NDArray[np.int32]]) -> None:
+    """Counts that do not cover their vocabulary, or are none, are refused at once."""
+    assert counts().totals.tolist() == [900.0, 850.0, SELDOM]
+    with pytest.raises(ValueError, match=r"cover|prior"):
+        Counts(*arrays, others=True)
