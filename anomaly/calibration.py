@@ -82,7 +82,7 @@ class Tail:
     @classmethod
     def from_array(cls, array: NDArray[Any]) -> Tail:
         """Rebuild from what :meth:`to_array` gave; raises ValueError where it does not fit."""
-        if array.ndim != 2 or array.shape[0] != 2:
+        if array.dtype != np.float64 or array.ndim != 2 or array.shape[0] != 2 or array.shape[1] < 2:
             raise ValueError("the distribution has another form")
         return cls(array[0, :-1].copy(), array[1, :-1].copy(), float(array[0, -1]), float(array[1, -1]))
 

@@ -10,16 +10,26 @@ from typing import NamedTuple
 import msgspec
 
 from anomaly.advice import nearest, shell_word
-from anomaly.corpus import day
-from anomaly.detectors.interface import Algorithm, Learner
+from anomaly.background_fit import learn_background
+from anomaly.calibration import Tail
+from anomaly.corpus import Corpus, day
+from anomaly.detectors.interface import Algorithm
 from anomaly.errors import ModelRefused, TooLittleData, UnknownUser
-from anomaly.harvest import MIN_ACTIONS, Period, Watch, gather
+from anomaly.harvest import MIN_ACTIONS, Harvest, Period, Watch, gather
+from anomaly.identity import Identities
 from anomaly.model import Card
+from anomaly.population import FEWEST, Population
+from anomaly.risk import Fusion
 from anomaly.sources.stdin import STDIN
 from anomaly.store import Store
-from anomaly.training import check_enough, claim, enough, learner, train
+from anomaly.study import Study, study
+from anomaly.training import check_enough, claim, conclude, enough, learner, weigh
+
+PARTS = ("lstm", "cache", "background", "folds", "filter")
+"""What can be left out: the network, its counts' learning, the other users, all folds but one, the filter."""
 
 _NAMED = 12
+_SEVERAL = 2  # users that have something in common
 
 
 class Enrolment(msgspec.Struct, frozen=True):
@@ -34,6 +44,8 @@ class Enrolment(msgspec.Struct, frozen=True):
     seed: int = 0
     keep: bool = False
     """Leave users alone who have a model of this algorithm."""
+    without: tuple[str, ...] = ()
+    """Parts to leave out, to see what they bring: some of :data:`PARTS`."""
 
 
 class Enrolled(NamedTuple):
@@ -84,43 +96,123 @@ def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
         chosen = {asked.user: corpus}
     store = Store(asked.models)
     store.prepare()
-    teacher: Learner | None = None
-    done = 0
+    waiting: dict[str, Corpus] = {}
     short: list[str] = []
+    passed = 0
     for user, corpus in chosen.items():
-        passed = _pass_over(user, asked, store)
-        if passed is not None:
-            yield passed
-            done += 1
-            continue
-        if enough(corpus) is not None:
+        outcome = _pass_over(user, asked, store)
+        if outcome is not None:
+            yield outcome
+            passed += 1
+        elif enough(corpus) is not None:
             short.append(user)
-            continue
-        teacher = teacher or learner(asked.algorithm, asked.seed)
-        start = time.monotonic()
-        with watch(user) as report:
-            model = train(
-                user,
-                corpus,
-                teacher,
-                asked.algorithm,
-                found,
-                parser.identities,
-                seed=asked.seed,
-                report=report,
-            )
-        version = store.save(user, model)
-        done += 1
-        yield Enrolled(user, version, model.card, time.monotonic() - start)
-    if not done:
+        else:
+            waiting[user] = corpus
+    if not waiting and not passed:
         raise TooLittleData(
             f"No user has the {MIN_ACTIONS} actions yet that learning needs. Let osquery log for longer, or give"
             " more logs with -l. How many each has: anomaly users"
         )
+    if waiting:
+        yield from _Course(asked, found, parser.identities, store, watch).learn(waiting)
     if short:
         more = f" and {len(short) - _NAMED:,} more" if len(short) > _NAMED else ""
         reason = f"fewer than the {MIN_ACTIONS} actions that learning needs; see: anomaly users"
         yield Passed(", ".join(short[:_NAMED]) + more, reason)
+
+
+class _Course:
+    """Learns users one after another, and stores their models."""
+
+    def __init__(
+        self, asked: Enrolment, found: Harvest, identities: Identities, store: Store, watch: Watch
+    ) -> None:
+        self.asked, self.found, self.identities, self.store, self.watch = asked, found, identities, store, watch
+        self.teacher = learner(asked.algorithm, asked.seed, asked.without)
+        self.filtered = "filter" not in asked.without
+
+    def learn(self, users: dict[str, Corpus]) -> Iterator[Enrolled | Passed]:
+        """Learn users, together where the log has enough of them, else each alone."""
+        everyone = self._everyone()
+        if everyone is not None:
+            self.store.save_background(learn_background(everyone))
+        population = self._population(everyone)
+        begin = time.monotonic()
+        studies: list[Study] = []
+        for user, corpus in users.items():
+            try:
+                studies.append(self._study(user, corpus, population))
+            except TooLittleData as error:  # nobody else has to go without a model for it
+                if self.asked.user is not None:
+                    raise
+                yield Passed(user, str(error))
+                continue
+            if population is None:
+                yield self._store(studies[0], *self._weigh(studies), None, begin)
+                studies, begin = [], time.monotonic()
+        if population is None or not studies:
+            return
+        if not any(len(studied.strangers) for studied in studies):
+            raise TooLittleData(
+                "These users do the same few things over and over; there is nothing to tell them apart by. Let"
+                " osquery log for longer, or learn each alone with: anomaly train --user NAME"
+            )
+        weighed = self._weigh(studies)
+        for studied in studies:
+            yield self._store(studied, *weighed, population, begin)
+            begin = time.monotonic()
+
+    def _everyone(self) -> Population | None:
+        """Return everyone in the log, where there are several and they are asked for."""
+        if self.asked.user is not None or "background" in self.asked.without:
+            return None
+        known = {user: corpus for user, corpus in self.found.users.items() if enough(corpus) is None}
+        if len(known) < _SEVERAL:
+            return None
+        with self.watch("everyone") as report:
+            report(0.0, "what all have in common")
+            population = Population(known)
+            report(1.0, "done")
+        return population
+
+    def _population(self, everyone: Population | None) -> Population | None:
+        """Return everyone as what each is weighed against, where they are enough for that."""
+        if everyone is None or len(everyone.users) < FEWEST or self.asked.algorithm is Algorithm.OCSVM:
+            return None
+        return everyone
+
+    def _study(self, user: str, corpus: Corpus, population: Population | None) -> Study:
+        one_fold = "folds" in self.asked.without
+        with self.watch(user) as report:
+            return study(
+                user,
+                corpus,
+                self.teacher,
+                population=population,
+                seed=self.asked.seed,
+                one_fold=one_fold,
+                report=report,
+            )
+
+    def _weigh(self, studies: list[Study]) -> tuple[Fusion, Tail]:
+        return weigh(studies, self.teacher, filtered=self.filtered)
+
+    def _store(
+        self, studied: Study, fusion: Fusion, risk: Tail, population: Population | None, begin: float
+    ) -> Enrolled:
+        model = conclude(
+            studied,
+            fusion,
+            risk,
+            self.teacher,
+            self.found,
+            self.identities,
+            population=population,
+            seed=self.asked.seed,
+            without=self.asked.without,
+        )
+        version = self.store.save(studied.user, model)
+        return Enrolled(studied.user, version, model.card, time.monotonic() - begin)
 
 
 def _pass_over(user: str, asked: Enrolment, store: Store) -> Passed | None:

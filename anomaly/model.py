@@ -11,27 +11,29 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from anomaly.calibration import Calibration, Tail
+from anomaly.detectors.both import Both, part
 from anomaly.detectors.interface import Algorithm, Detector
 from anomaly.detectors.lstm import Lstm
 from anomaly.detectors.ocsvm import OneClassSvm
 from anomaly.errors import ModelRefused
+from anomaly.risk import Fusion
 from anomaly.sources.interface import Position
 from anomaly.tokenizer import Tokenizer
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_BYTES = 64 << 20
 """Largest model file that is read."""
 
 _DIGEST = 64
 _KEY = "anomaly"  # one key only: safetensors writes several in no fixed order
-_DETECTORS: dict[Algorithm, type[Lstm | OneClassSvm]] = {
+_DETECTORS: dict[Algorithm, type[Lstm | OneClassSvm | Both]] = {
     Algorithm.LSTM: Lstm,
     Algorithm.OCSVM: OneClassSvm,
+    Algorithm.BOTH: Both,
 }
 
 
@@ -61,6 +63,10 @@ class Card(msgspec.Struct, frozen=True):
     """The numbers and names of users that the log showed."""
     seed: int
     folds: int
+    others: int
+    """Users that the background is made of; 0 for a user who was learned alone."""
+    without: tuple[str, ...]
+    """Parts that were left out on purpose."""
     epochs: int | None
     """Passes over the actions that held-out actions asked for (LSTM only)."""
     libraries: dict[str, str]
@@ -70,9 +76,12 @@ class Card(msgspec.Struct, frozen=True):
 class UserModel:
     """All that scoring one user needs."""
 
-    def __init__(self, tokenizer: Tokenizer, detector: Detector, calibration: Calibration, card: Card) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, detector: Detector, fusion: Fusion, calibration: Calibration, card: Card
+    ) -> None:
         self.tokenizer = tokenizer
         self.detector = detector
+        self.fusion = fusion
         self.calibration = calibration
         self.card = card
 
@@ -81,6 +90,7 @@ class UserModel:
         state, arrays = self.tokenizer.to_state()
         named = {f"tokenizer.{name}": array for name, array in arrays.items()}
         named |= {f"detector.{name}": array for name, array in self.detector.arrays().items()}
+        named |= {f"fusion.{name}": array for name, array in self.fusion.arrays().items()}
         named["calibration.action"] = self.calibration.action.to_array()
         named["calibration.window"] = self.calibration.window.to_array()
         header = msgspec.json.encode({"card": self.card, "tokenizer": state}, order="sorted")
@@ -109,18 +119,23 @@ class UserModel:
             calibration = Calibration(
                 Tail.from_array(arrays["calibration.action"]), Tail.from_array(arrays["calibration.window"])
             )
-            tokenizer = Tokenizer.from_state(header["tokenizer"], _part(arrays, "tokenizer."))
-            detector = _DETECTORS[card.algorithm].from_arrays(_part(arrays, "detector."))
-            starts = [*(head.start for head in tokenizer.heads), tokenizer.size]
-            if isinstance(detector, Lstm) and detector.starts.tolist() != starts:
-                raise ValueError("its network and its vocabulary do not fit each other")
+            tokenizer = Tokenizer.from_state(header["tokenizer"], part(arrays, "tokenizer."))
+            detector = _DETECTORS[card.algorithm].from_arrays(part(arrays, "detector."))
+            fusion = Fusion.from_arrays(part(arrays, "fusion."))
+            _check(tokenizer, detector, fusion)
         except (ValueError, KeyError, TypeError, IndexError, SafetensorError, RecursionError) as error:
             raise ModelRefused(f"{name} is refused: {error}.") from error
-        return cls(tokenizer, detector, calibration, card)
+        return cls(tokenizer, detector, fusion, calibration, card)
 
 
-def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+def _check(tokenizer: Tokenizer, detector: Detector, fusion: Fusion) -> None:
+    """Raise ValueError where parts that are sound do not fit each other."""
+    sequence = detector.sequence if isinstance(detector, Both) else detector
+    starts = [*(head.start for head in tokenizer.heads), tokenizer.size]
+    if isinstance(sequence, Lstm) and sequence.starts.tolist() != starts:
+        raise ValueError("its network and its vocabulary do not fit each other")
+    if len(fusion.weights) != len(detector.as_trained(detector.start())):
+        raise ValueError("its views and their weights do not fit each other")
 
 
 def _digest(data: bytes) -> str:

@@ -1,49 +1,60 @@
-"""From a user's actions to a model.
+"""From users' actions to models.
 
-What the calibration rests on is out-of-fold: the actions are cut into contiguous parts, and each part is scored
-by a tokenizer and a detector that never saw it. (One hold-out instead of folds did markedly worse.)
+A user is first studied, then the views are weighed, by all users of a log together where there are enough, and at
+last they are calibrated, on what was found out-of-fold.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anomaly import __version__
-from anomaly.calibration import Calibration
+from anomaly.adaptation import Adaptation
+from anomaly.calibration import Calibration, Tail
 from anomaly.calibration_fit import fit_tail
-from anomaly.corpus import Corpus, Rows
-from anomaly.detectors.interface import WINDOW, Algorithm, Detector, Learner, OutOfFold
+from anomaly.corpus import Corpus
+from anomaly.detectors.interface import WINDOW, Algorithm, Learner, OutOfFold
 from anomaly.errors import TooLittleData
-from anomaly.harvest import MIN_ACTIONS, Harvest, Report
+from anomaly.fusion_fit import by_likelihood, weigh_against_others, weigh_alone
+from anomaly.harvest import MIN_ACTIONS, Harvest
 from anomaly.identity import NAMELESS, Identities, keys
 from anomaly.model import Card, UserModel
-from anomaly.tokenizer import Encoded, Tokenizer
+from anomaly.population import Population
+from anomaly.risk import Filter, Fusion
+from anomaly.study import Study
 
-_FEWEST_A_FOLD = 150
+_LEAST_ODDS = 0.5  # nats: differences in log-odds that may be due to the fit alone
+_EVERY = 25  # actions between one window that the views are weighed by and the next
 _LIBRARIES = {
-    Algorithm.LSTM: ("tensorflow", "keras", "numpy", "scipy"),
+    Algorithm.LSTM: ("tensorflow", "keras", "scikit-learn", "numpy", "scipy"),
     Algorithm.OCSVM: ("scikit-learn", "numpy", "scipy"),
+    Algorithm.BOTH: ("tensorflow", "keras", "scikit-learn", "numpy", "scipy"),
 }
 
+Floats = NDArray[np.float64]
 
-def learner(algorithm: Algorithm, seed: int) -> Learner:
+
+def learner(algorithm: Algorithm, seed: int, without: Sequence[str] = ()) -> Learner:
     """Return the learner of an algorithm; importing its framework may take seconds."""
-    if algorithm is Algorithm.LSTM:
-        with _hushed():
-            from anomaly.detectors.lstm_fit import LstmLearner  # noqa: PLC0415 - tensorflow takes 6 s
-
-        return LstmLearner(seed)
     from anomaly.detectors.ocsvm_fit import OcsvmLearner  # noqa: PLC0415 - scikit-learn takes 2 s
 
-    return OcsvmLearner()
+    if algorithm is Algorithm.OCSVM:
+        return OcsvmLearner()
+    with _hushed():
+        from anomaly.detectors.lstm_fit import LstmLearner  # noqa: PLC0415 - tensorflow takes 6 s
+    sequence = LstmLearner(seed, network="lstm" not in without, cache="cache" not in without)
+    if algorithm is Algorithm.LSTM:
+        return sequence
+    from anomaly.detectors.both_fit import BothLearner  # noqa: PLC0415 - it needs the two others
+
+    return BothLearner(sequence, OcsvmLearner())
 
 
 @contextmanager
@@ -89,115 +100,85 @@ def check_enough(user: str, corpus: Corpus) -> None:
         )
 
 
-def train(
-    user: str,
-    corpus: Corpus,
+def weigh(studies: Sequence[Study], teacher: Learner, *, filtered: bool = True) -> tuple[Fusion, Tail]:
+    """Weigh the views of users who were studied together, or of one who was studied alone.
+
+    Returns
+    -------
+    The weights, and how rare log-odds are among the users' own windows.
+    """
+    views = [study.evidence.views for study in studies]
+    own = np.concatenate([view[~np.isnan(view).any(axis=1)] for view in views])
+    strangers = np.concatenate([study.strangers for study in studies])
+    if len(strangers):
+        fusion = weigh_against_others(own[::_EVERY], strangers, filtered=filtered)
+        return fusion, by_likelihood(fusion, np.concatenate([filtered_odds(s.evidence, fusion) for s in studies]))
+    fusion = weigh_alone(own, teacher.least_views, filtered=filtered)
+    # At first as if nothing were learned while running: that gives what decides whether to learn. Then as it is.
+    frozen = np.concatenate([filtered_odds(study.evidence, fusion) for study in studies])
+    learning = fit_tail(frozen, _LEAST_ODDS, independent=1.0 / WINDOW)
+    odds = np.concatenate([adapting_odds(study, fusion, learning) for study in studies])
+    return fusion, fit_tail(odds, _LEAST_ODDS, independent=1.0 / WINDOW)
+
+
+def filtered_odds(evidence: OutOfFold, fusion: Fusion) -> Floats:
+    """Return the log-odds that the filter gives to out-of-fold windows, shape (windows,), each fold anew."""
+    found: list[float] = []
+    for part in evidence.folds:
+        views = evidence.views[part.start : part.stop]
+        passed = Filter(fusion)
+        found += [passed.step(fusion.evidence(view)) for view in views[~np.isnan(views).any(axis=1)].tolist()]
+    return np.array(found)
+
+
+def adapting_odds(study: Study, fusion: Fusion, learning: Tail) -> Floats:
+    """Return the same where each fold's detector goes on learning, as it will when it runs.
+
+    Calibrated by models that stand still, risk would be too mild by all that learning saves.
+    """
+    found: list[float] = []
+    for detector, encoded, times in study.trials:
+        state, passed = detector.start(), Filter(fusion)
+        adaptation = Adaptation(detector, fusion, learning, study.usual)
+        odds = []
+        for number, time in enumerate(times.tolist()):
+            tokens = encoded.tokens(number)
+            odds.append(passed.step(fusion.evidence(detector.score(state, tokens).views)))
+            adaptation.observe(state, tokens, odds[-1], learning.score(odds[-1]), time)
+        found += odds[WINDOW - 1 :]
+    return np.array(found)
+
+
+def conclude(
+    study: Study,
+    fusion: Fusion,
+    risk: Tail,
     teacher: Learner,
-    algorithm: Algorithm,
     found: Harvest,
     identities: Identities,
     *,
+    population: Population | None = None,
     seed: int = 0,
-    report: Report = lambda _fraction, _what: None,
+    without: Sequence[str] = (),
 ) -> UserModel:
-    """Learn one user.
-
-    Parameters
-    ----------
-    user
-        The user's name.
-    corpus
-        The user's actions, from :func:`claim`.
-    teacher, algorithm
-        From :func:`learner`; the same one may teach many users.
-    found, identities
-        What the card says of the log.
-    seed
-        The same seed and actions give the same model, byte for byte.
-    report
-        Told how far it has come, in 0..1, and what it is at.
-
-    Raises
-    ------
-    TooLittleData
-        With how many actions are missing.
-    """
-    check_enough(user, corpus)
-    teacher.begin()
-    rows = corpus.rows()
-    salt = int(corpus.fingerprint()[:8], 16)
-    judged = np.flatnonzero(~rows.baseline)
-    folds = min(teacher.folds, len(judged) // _FEWEST_A_FOLD)
-    evidence = out_of_fold(corpus, rows, teacher, folds, salt, lambda done: report(done, "out-of-fold"))
-    report(folds / (folds + 1), "final fit")
-    tokenizer = Tokenizer.fit(corpus, rows, salt=salt)
-    encoded = _judged(tokenizer.encode_all(corpus, rows), judged)
-    everything = range(len(judged))
-    detector = teacher.fit(tokenizer, encoded, [everything], everything[-WINDOW:])
-    detector, evidence = teacher.finish(detector, encoded, evidence)
-    report(1.0, "done")
-    calibration = Calibration(
-        fit_tail(evidence.action, teacher.least_action),
-        fit_tail(evidence.window, teacher.least_window, independent=1.0 / WINDOW),
-    )
-    card = _card(user, corpus, rows, algorithm, found, identities, seed, folds, teacher.epochs)
-    return UserModel(tokenizer, detector, calibration, card)
-
-
-def out_of_fold(
-    corpus: Corpus,
-    rows: Rows,
-    teacher: Learner,
-    folds: int,
-    salt: int,
-    report: Callable[[float], None] = lambda _: None,
-) -> OutOfFold:
-    """Score every action by a tokenizer and a detector that never saw it or its neighbours.
-
-    The last part goes first: what stops early stops on the most recent actions.
-    """
-    judged = np.flatnonzero(~rows.baseline)
-    parts = [range(start, stop) for start, stop in pairwise(np.linspace(0, len(judged), folds + 1).astype(int))]
-    actions, windows = [], []
-    for done, part in enumerate(reversed(parts)):
-        keep = np.ones(len(rows.kind), dtype=bool)
-        keep[judged[part.start : part.stop]] = False
-        tokenizer = Tokenizer.fit(corpus, rows, keep, salt)
-        encoded = _judged(tokenizer.encode_all(corpus, rows), judged)
-        learn = [piece for piece in (range(part.start), range(part.stop, len(judged))) if piece]
-        before = range(max(part.start - WINDOW, 0), part.start)
-        detector = teacher.fit(tokenizer, encoded, learn, before, part, _within(report, done, folds + 1))
-        scored = np.array(_score(detector, encoded, part))
-        actions.append(scored[:, 0])
-        windows.append(scored[WINDOW - 1 :, 1])
-    return OutOfFold(np.concatenate(actions[::-1]), np.concatenate(windows[::-1]), tuple(parts))
-
-
-def _within(report: Callable[[float], None], done: int, parts: int) -> Callable[[float], None]:
-    return lambda fraction: report((done + fraction) / parts)
-
-
-def _score(detector: Detector, encoded: Encoded, part: range) -> list[tuple[float, float]]:
-    state = detector.start()
-    scored = [detector.score(state, encoded.tokens(action)) for action in part]
-    return [(evidence.action, evidence.window) for evidence in scored]
-
-
-def _judged(encoded: Encoded, judged: NDArray[np.intp]) -> Encoded:
-    return Encoded(encoded.ids[judged], encoded.buckets[judged])
+    """Make the model of a user who was studied and weighed; ``found`` and ``identities`` are for its card."""
+    heard = study.evidence.action[~np.isnan(study.evidence.action)]
+    calibration = Calibration(fit_tail(heard, teacher.least_action), risk)
+    others = 0 if population is None else len(population.users) - 1
+    card = _card(study, found, identities, seed=seed, others=others, without=without)
+    return UserModel(study.tokenizer, study.detector, fusion, calibration, card)
 
 
 def _card(
-    user: str,
-    corpus: Corpus,
-    rows: Rows,
-    algorithm: Algorithm,
+    study: Study,
     found: Harvest,
     identities: Identities,
+    *,
     seed: int,
-    folds: int,
-    epochs: int | None,
+    others: int,
+    without: Sequence[str],
 ) -> Card:
+    user, corpus, rows, algorithm = study.user, study.corpus, study.rows, study.detector.algorithm
     times = rows.time[(rows.time > 0) & ~rows.baseline]
     return Card(
         user=user,
@@ -215,8 +196,10 @@ def _card(
         claims_host=not found.named and not user.startswith(NAMELESS),
         identities=identities.to_dict(),
         seed=seed,
-        folds=folds,
-        epochs=epochs,
+        folds=len(study.trials),
+        others=others,
+        without=tuple(without),
+        epochs=study.epochs,
         libraries={"anomaly": __version__, **_versions(algorithm)},
     )
 

@@ -1,28 +1,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from anomaly.detectors.interface import Algorithm
-from anomaly.enrolment import Enrolled, Enrolment, Passed, enrol
+from anomaly.enrolment import PARTS, Enrolled, Enrolment, Passed, enrol
 from anomaly.errors import LogEmpty, LogMissing, TooLittleData, UnknownUser
 from anomaly.harvest import Period, Watch, gather
 from anomaly.model import Card
+from anomaly.population import FEWEST
+from anomaly.risk import STAY, Fusion
 from anomaly.store import Store
 
 if TYPE_CHECKING:
     from tests.conftest import Event
+
+Write = Callable[..., Path]
+Learn = Callable[..., list[Enrolled | Passed]]
+Crowd = Callable[[int], list[Path]]
+
+COUNTS: dict[str, Any] = {"algorithm": Algorithm.LSTM, "without": ("lstm",)}  # no network has to be trained
 
 DAY = 86_400
 BEGIN = 1_793_000_000
 
 
 @pytest.fixture
-def write(tmp_path: Path, event: Event) -> Callable[..., Path]:
+def write(tmp_path: Path, event: Event) -> Write:
     """Give the maker of logs: so many actions of a user, a minute apart."""
 
     def make(
@@ -39,14 +47,20 @@ def write(tmp_path: Path, event: Event) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def learn(tmp_path: Path, silent: Watch) -> Callable[..., list[Enrolled | Passed]]:
+def learn(tmp_path: Path, silent: Watch) -> Learn:
     """Give ``enrol`` with a directory of models."""
 
     def run(*logs: Path, **options: object) -> list[Enrolled | Passed]:
-        asked = Enrolment(logs, tmp_path / "models", Algorithm.OCSVM, **options)  # type: ignore[arg-type]
-        return list(enrol(asked, silent))
+        asked: Any = {"algorithm": Algorithm.OCSVM, **options}
+        return list(enrol(Enrolment(logs, tmp_path / "models", **asked), silent))
 
     return run
+
+
+@pytest.fixture
+def crowd(write: Write) -> Crowd:
+    """Give the maker of logs of several users, each with habits of their own."""
+    return lambda count: [write(f"log{n}", f"user{n}", 460 + 50 * n) for n in range(1, 1 + count)]
 
 
 def card(outcome: Enrolled | Passed) -> Card:
@@ -55,8 +69,11 @@ def card(outcome: Enrolled | Passed) -> Card:
     return outcome.card
 
 
-Write = Callable[..., Path]
-Learn = Callable[..., list[Enrolled | Passed]]
+def fusion(models: Path, user: str) -> Fusion:
+    """Return how a stored model weighs its views."""
+    stored = Store(models).load(user)
+    assert stored is not None
+    return stored.model.fusion
 
 
 def test_everyone_is_learned(log: Path, learn: Learn, tmp_path: Path) -> None:
@@ -156,13 +173,12 @@ def test_keep_leaves_models_alone(write: Write, learn: Learn, tmp_path: Path) ->
     assert Store(tmp_path / "models").versions("alice") == [1, 2]
 
 
-def test_keep_learns_another_algorithm(write: Write, learn: Learn, tmp_path: Path, lstm_models: Path) -> None:
+def test_keep_learns_another_algorithm(write: Write, learn: Learn) -> None:
     """A model of the other algorithm is not kept: the algorithm asked for is what the user gets."""
-    stored = Store(lstm_models).load("alice")
-    assert stored is not None
-    Store(tmp_path / "models").save("alice", stored.model)
+    learn(write("X"), **COUNTS)
     (made,) = learn(write("X"), keep=True)
-    assert card(made).algorithm is Algorithm.OCSVM
+    assert isinstance(made, Enrolled)
+    assert (made.card.algorithm, made.version) == (Algorithm.OCSVM, 2)
 
 
 def test_a_damaged_model_is_not_overwritten_in_silence(write: Write, learn: Learn, tmp_path: Path) -> None:
@@ -176,18 +192,13 @@ def test_a_damaged_model_is_not_overwritten_in_silence(write: Write, learn: Lear
 
 
 @pytest.mark.parametrize(
-    ("since", "until", "first", "last"),
-    [
-        (BEGIN + 6000, None, BEGIN + 6000, BEGIN + 59_940),
-        (None, BEGIN + 48_000, BEGIN, BEGIN + 47_940),
-        (BEGIN + 60, BEGIN + 36_060, BEGIN + 60, BEGIN + 36_000),
-    ],
+    ("since", "until"), [(BEGIN + 6000, None), (None, BEGIN + 48_000), (BEGIN + 60, BEGIN + 36_060)]
 )
-def test_a_period(write: Write, learn: Learn, since: int | None, until: int | None, first: int, last: int) -> None:
+def test_a_period(write: Write, learn: Learn, since: int | None, until: int | None) -> None:
     """Only actions of the period are learned from: from its first second on, up to and without its last."""
     (made,) = learn(write("X", count=1000), period=Period(since, until))
-    assert (card(made).first, card(made).last) == (first, last)
-    assert card(made).actions == (last - first) // 60 + 1
+    first, last = since or BEGIN, (until or BEGIN + 60_000) - 60
+    assert (card(made).first, card(made).last, card(made).actions) == (first, last, (last - first) // 60 + 1)
 
 
 def test_an_empty_period(write: Write, learn: Learn) -> None:
@@ -209,8 +220,7 @@ def test_archives_are_read_with_their_log(write: Write, learn: Learn) -> None:
     """A rotated file is part of its log, and what is older comes first."""
     write("X.1", count=300)
     (made,) = learn(write("X", count=300, begin=BEGIN + DAY))
-    assert card(made).actions == 600
-    assert len(card(made).ends) == 1
+    assert (card(made).actions, len(card(made).ends)) == (600, 1)
 
 
 def test_hosts_do_not_mix(write: Write, learn: Learn, tmp_path: Path) -> None:
@@ -244,12 +254,8 @@ def test_a_number_gets_its_name_later(tmp_path: Path, learn: Learn, event: Event
     log = tmp_path / "X"
     with log.open("wb") as file:
         for number in range(600):
-            command, time = f"c{number % 9}", BEGIN + number
-            if number < 300:
-                line = event(None, time=time, command=command, uid="1000")
-            else:
-                line = event("alice", time=time, command=command)
-            file.write(line + b"\n")
+            user = None if number < 300 else "alice"
+            file.write(event(user, time=BEGIN + number, command=f"c{number % 9}", uid="1000") + b"\n")
     for user in (None, "alice"):
         (made,) = learn(log, user=user)
         assert (made.user, card(made).actions) == ("alice", 600)
@@ -271,12 +277,68 @@ def test_progress_goes_up_to_its_end(log: Path, tmp_path: Path) -> None:
     def bar(title: str) -> Iterator[Callable[[float, str], None]]:
         yield lambda fraction, _: seen.setdefault(title, []).append(fraction)
 
-    watch: Callable[[str], AbstractContextManager[Callable[[float, str], None]]] = bar
-    list(enrol(Enrolment((log,), tmp_path / "models", Algorithm.OCSVM), watch))
-    assert list(seen) == ["reading", "alice", "bob"]
-    for fractions in seen.values():
+    list(enrol(Enrolment((log,), tmp_path / "models", Algorithm.OCSVM), bar))
+    assert list(seen) == ["reading", "everyone", "alice", "bob"]
+    for title, fractions in seen.items():
         assert fractions == sorted(fractions)
-        assert fractions[-1] == pytest.approx(1.0)
+        assert title == "everyone" or fractions[-1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.LSTM, Algorithm.BOTH])
+def test_enough_are_weighed_together(crowd: Crowd, learn: Learn, tmp_path: Path, algorithm: Algorithm) -> None:
+    """From FEWEST users on, all are weighed together, and each model is measured against the others."""
+    done = learn(*crowd(FEWEST), **COUNTS | {"algorithm": algorithm})
+    assert len(done) == FEWEST
+    assert {(card(outcome).others, card(outcome).algorithm) for outcome in done} == {(FEWEST - 1, algorithm)}
+    fusions = [fusion(tmp_path / "models", outcome.user) for outcome in done]
+    assert len({(found.weights, found.bias) for found in fusions}) == 1
+    assert {(found.stay, found.tails) for found in fusions} == {(STAY, ())}
+
+
+ALONE = [(FEWEST - 1, COUNTS), (FEWEST, COUNTS | {"without": ("lstm", "background")}), (FEWEST, {})]
+
+
+@pytest.mark.parametrize(("count", "options"), ALONE)
+def test_others_are_alone(crowd: Crowd, learn: Learn, tmp_path: Path, count: int, options: dict[str, Any]) -> None:
+    """Fewer users are learned each alone; so are all by a One-Class SVM, and where the background is left out."""
+    done = learn(*crowd(count), **options)
+    assert [card(outcome).others for outcome in done] == [0] * count
+    assert all(fusion(tmp_path / "models", outcome.user).tails for outcome in done)
+
+
+def test_the_background_is_of_several_users(crowd: Crowd, learn: Learn, write: Write, tmp_path: Path) -> None:
+    """What all do is kept where several have enough actions, and not for one who is asked for."""
+    store, logs, path = Store(tmp_path / "models"), crowd(2), tmp_path / "models" / "background.safetensors"
+    learn(logs[0], write("short", "user9", count=20))
+    learn(*logs, write("nobody", None), user="user2")
+    learn(*logs, without=("background",))
+    assert not path.exists()
+    learn(*logs, tmp_path / "short")
+    data, found = path.read_bytes(), store.load_background()
+    assert found is not None
+    assert (found.users, found.to_bytes()) == (2, data)
+    learn(*logs, user="user2")
+    assert path.read_bytes() == data
+    assert store.users() == ["user1", "user2"]
+
+
+@pytest.mark.parametrize("without", [(), *((part,) for part in PARTS), PARTS])
+def test_what_was_left_out(write: Write, learn: Learn, tmp_path: Path, without: tuple[str, ...]) -> None:
+    """Whatever was left out on purpose is on the card, and is what is missing."""
+    (made,) = learn(write("X"), without=without)
+    assert card(made).without == without
+    assert card(made).folds == (1 if "folds" in without else 4)
+    found = fusion(tmp_path / "models", "alice")
+    assert (found.stay == found.start) is ("filter" in without)
+
+
+def test_who_keeps_a_model_is_among_the_others(crowd: Crowd, learn: Learn) -> None:
+    """A user who is new to a log of many is measured against those too who keep their models."""
+    logs = crowd(FEWEST)
+    learn(*logs[:2], **COUNTS)
+    outcomes = learn(*logs, keep=True, **COUNTS)
+    assert [type(outcome) for outcome in outcomes] == [Passed] * 2 + [Enrolled] * 3
+    assert {card(outcome).others for outcome in outcomes[2:]} == {FEWEST - 1}
 
 
 def test_gathering_keeps_what_may_be_the_users(log: Path, silent: Watch) -> None:

@@ -1,7 +1,10 @@
+"""A model as one file: what is written is read again, and anything else is refused."""
+
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from anomaly.detectors.interface import Algorithm
+from anomaly.enrolment import Enrolment, enrol
 from anomaly.errors import ModelRefused
+from anomaly.harvest import Watch
 from anomaly.model import SCHEMA, UserModel
 from anomaly.osquery import Action
 from anomaly.store import Store
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray[Any]]
 Header = dict[str, Any]
 ZEROS = "0" * 64
+BACKGROUND = "background.safetensors"
 
 
 def content(models: Path, user: str = "alice") -> bytes:
@@ -64,7 +73,8 @@ def test_round_trip(trained: Trained, actions: list[Action]) -> None:
         found = [m.detector.score(s, tokens) for m, s in zip((one, two), states, strict=True)]
         assert found[0] == found[1]
         assert one.calibration.action.score(found[0].action) == two.calibration.action.score(found[1].action)
-        assert one.calibration.window.score(found[0].window) == two.calibration.window.score(found[1].window)
+        odds = [m.fusion.unfiltered(e.views) for m, e in zip((one, two), found, strict=True)]
+        assert one.calibration.window.score(odds[0]) == two.calibration.window.score(odds[1])
 
 
 def test_the_crafting_itself_is_accepted(trained: Trained) -> None:
@@ -106,6 +116,13 @@ CHANGES: dict[str, Callable[[Header, Arrays], Any]] = {
     "calibration of NaN": lambda _, a: a["calibration.action"].fill(np.nan),
     "calibration of nothing": lambda _, a: a.update({"calibration.action": np.zeros((2, 1))}),
     "calibration in one dimension": lambda _, a: a.update({"calibration.action": np.zeros(4)}),
+    "no weights of the views": lambda _, a: a.pop("fusion.weights"),
+    "a weight too many": lambda _, a: a.update({"fusion.weights": np.ones(3), "fusion.tails": np.ones((0, 2, 1))}),
+    "weights of NaN": lambda _, a: a["fusion.weights"].fill(np.nan),
+    "a filter that is certain": lambda _, a: a.update({"fusion.filter": np.array([0.0, 1.0, 0.5])}),
+    "half a filter": lambda _, a: a.update({"fusion.filter": np.zeros(2)}),
+    "tails that do not pair up": lambda _, a: a.update({"fusion.tails": a["fusion.tails"][[0, 0, 0]]}),
+    "tails of NaN": lambda _, a: a["fusion.tails"].fill(np.nan),
 }
 OCSVM: dict[str, Callable[[Header, Arrays], Any]] = {
     "narrow bags": lambda _, a: a.update({"detector.support": a["detector.support"][:, :-1].copy()}),
@@ -114,6 +131,11 @@ OCSVM: dict[str, Callable[[Header, Arrays], Any]] = {
     "no offset": lambda _, a: a.update({"detector.offset": np.zeros(0)}),
     "bucket out of range": lambda _, a: a["detector.window"].fill(1024),
     "flat window": lambda _, a: a.update({"detector.window": a["detector.window"].ravel()}),
+    "no pool": lambda _, a: a.pop("detector.pool"),
+    "narrow pool": lambda _, a: a.update({"detector.pool": a["detector.pool"][:, :-1].copy()}),
+    "flat pool": lambda _, a: a.update({"detector.pool": a["detector.pool"].ravel()}),
+    "pool of numbers": lambda _, a: a.update({"detector.pool": a["detector.pool"].astype(np.float64)}),
+    "endless pool": lambda _, a: a.update({"detector.pool": np.zeros((1601, 128), np.uint8)}),
     "the other detector": lambda h, _: h["card"].update(algorithm="LSTM"),
 }
 LSTM: dict[str, Callable[[Header, Arrays], Any]] = {
@@ -128,9 +150,13 @@ LSTM: dict[str, Callable[[Header, Arrays], Any]] = {
             "output",
             "output_bias",
             "starts",
-            "frequency",
+            "own",
+            "prior",
             "hidden",
             "cell",
+            "recent",
+            "window",
+            "shares",
         )
     },
     "too few rarities": lambda _, a: a.update({"detector.rarity": a["detector.rarity"][1:].copy()}),
@@ -138,7 +164,21 @@ LSTM: dict[str, Callable[[Header, Arrays], Any]] = {
     "no columns": lambda _, a: a.update({"detector.starts": np.zeros(0, np.int32)}),
     "columns that go back": lambda _, a: a.update({"detector.starts": a["detector.starts"][::-1].copy()}),
     "no kernel": lambda _, a: a.pop("detector.kernel"),
+    "no word of others": lambda _, a: a.update({"detector.others": np.zeros(0, np.bool_)}),
+    "no word of the cache": lambda _, a: a.pop("detector.cache"),
+    "shares beyond one": lambda _, a: a["detector.shares"].fill(1.5),
+    "counts below nothing": lambda _, a: a["detector.own"].fill(-1.0),
+    "nothing expected": lambda _, a: a["detector.prior"].fill(0.0),
+    "token out of range": lambda _, a: a["detector.window"].fill(1 << 20),
     "the other detector": lambda h, _: h["card"].update(algorithm="OCSVM"),
+}
+BOTH: dict[str, Callable[[Header, Arrays], Any]] = {
+    "one of the two": lambda h, _: h["card"].update(algorithm="LSTM"),
+    "the other of the two": lambda h, _: h["card"].update(algorithm="OCSVM"),
+    "no sequence": lambda _, a: [a.pop(name) for name in list(a) if name.startswith("detector.sequence.")],
+    "no window": lambda _, a: [a.pop(name) for name in list(a) if name.startswith("detector.window.")],
+    "a window of the other": lambda _, a: a.update({"detector.window.window": a["detector.sequence.window"]}),
+    "one weight": lambda _, a: a.update({"fusion.weights": np.ones(1), "fusion.tails": a["fusion.tails"][:1]}),
 }
 
 
@@ -160,9 +200,17 @@ def test_crafted_networks_are_refused(lstm_models: Path, change: Callable[[Heade
     refused(crafted(content(lstm_models), change))
 
 
-def test_a_network_for_a_smaller_vocabulary_is_refused(lstm_models: Path) -> None:
+@pytest.mark.parametrize("change", BOTH.values(), ids=BOTH.keys())
+def test_crafted_pairs_are_refused(both_models: Path, change: Callable[[Header, Arrays], None]) -> None:
+    """Of the two views, neither may be missing, nor be taken for the other."""
+    refused(crafted(content(both_models), change))
+
+
+@pytest.mark.parametrize("kind", ["lstm", "both"])
+def test_a_network_for_a_smaller_vocabulary_is_refused(kind: str, request: pytest.FixtureRequest) -> None:
     """A network and a vocabulary of different sizes are refused."""
-    refused(crafted(content(lstm_models), lambda header, _: header["tokenizer"]["heads"][-1]["tokens"].pop()))
+    data = content(request.getfixturevalue(f"{kind}_models"))
+    refused(crafted(data, lambda header, _: header["tokenizer"]["heads"][-1]["tokens"].pop()))
 
 
 def move(header: Header, arrays: Arrays) -> None:
@@ -178,22 +226,32 @@ def test_a_network_for_other_columns_is_refused(lstm_models: Path) -> None:
     refused(crafted(content(lstm_models), move))
 
 
-def wrong(_: Header, arrays: Arrays) -> None:
-    """Make what is to be a probability or a bucket something that it cannot be."""
-    for name in ("detector.window", "detector.frequency"):
-        if name in arrays:
-            arrays[name] = np.full(arrays[name].shape, 2.5 if name.endswith("window") else -5.0)
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 99), st.sampled_from([-5.0, 0.0, 2.5, 1e30, np.nan, np.inf]), st.booleans())
+def test_arrays_of_another_kind_crash_nothing(
+    trained: Trained,
+    actions: list[Action],
+    place: int,
+    value: float,
+    keep: bool,  # noqa: FBT001 - as hypothesis gives it
+) -> None:
+    """An array of the right shape and the wrong values, or the wrong type, is refused, or at least scores."""
+    good = content(trained.models)
+    names = sorted(name for name in load(good) if name.startswith("detector."))
+    name = names[place % len(names)]
 
+    def wrong(_: Header, arrays: Arrays) -> None:
+        filled = np.full(arrays[name].shape, value)
+        arrays[name] = filled.astype(arrays[name].dtype) if keep else filled
 
-def test_arrays_of_another_kind_crash_nothing(trained: Trained, actions: list[Action]) -> None:
-    """Arrays of the right shape and the wrong type or values are refused, or at least score."""
-    try:
-        model = UserModel.from_bytes(crafted(content(trained.models), wrong), "Model X")
-    except ModelRefused:
-        return
-    state = model.detector.start()
-    for action in actions[:300]:
-        model.detector.score(state, model.tokenizer.encode(action))
+    with np.errstate(all="ignore"):
+        try:
+            model = UserModel.from_bytes(crafted(good, wrong), "Model X")
+        except ModelRefused:
+            return
+        state = model.detector.start()
+        for action in actions[:150]:
+            model.fusion.evidence(model.detector.score(state, model.tokenizer.encode(action)).views)
 
 
 def test_no_pickle_is_ever_read(trained: Trained) -> None:
@@ -202,5 +260,58 @@ def test_no_pickle_is_ever_read(trained: Trained) -> None:
     length = int.from_bytes(data[:8], "little")
     header = msgspec.json.decode(data[8 : 8 + length])
     assert {entry["dtype"] for name, entry in header.items() if name != "__metadata__"} <= {
-        *("F32", "F64", "I16", "I32", "I64", "U8", "U32"),
+        *("BOOL", "F32", "F64", "I16", "I32", "I64", "U8", "U32"),
     }
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_one_changed_byte_is_refused(trained: Trained, data: st.DataObject) -> None:
+    """Whichever byte of a model is changed, in its header or beyond, it is refused and nothing else happens."""
+    good = (trained.models / "alice/1.safetensors").read_bytes()
+    length = 8 + int.from_bytes(good[:8], "little")
+    place = data.draw(st.integers(0, 300) | st.integers(0, length) | st.integers(0, len(good) - 1))
+    change = data.draw(st.integers(1, 255))
+    bad = bytearray(good)
+    bad[place] ^= change
+    with pytest.raises(ModelRefused):
+        UserModel.from_bytes(bytes(bad), "Model")
+
+
+@settings(max_examples=60, deadline=None)
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_a_cut_model_is_refused(trained: Trained, share: float) -> None:
+    """A model that is cut short anywhere is refused, also where the cut leaves a few bytes or none."""
+    good = (trained.models / "alice/1.safetensors").read_bytes()
+    for size in (int(share * len(good)), int(share * 12)):
+        with pytest.raises(ModelRefused):
+            UserModel.from_bytes(good[:size], "Model")
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.binary(max_size=200))
+def test_any_bytes_are_refused(data: bytes) -> None:
+    """Bytes that are no model at all are refused."""
+    for content in (data, len(data).to_bytes(8, "little") + data):
+        with pytest.raises(ModelRefused):
+            UserModel.from_bytes(content, "Model")
+
+
+def test_models_are_dated_by_the_log(
+    ocsvm_models: Path,
+    log: Path,
+    tmp_path: Path,
+    silent: Watch,
+    actions: list[Action],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The clock has no part in a model: at another time, the same log gives the same bytes."""
+    monkeypatch.setattr(time, "time", lambda: 4.0e9)
+    list(enrol(Enrolment((log,), tmp_path / "models", Algorithm.OCSVM), silent))
+    assert (tmp_path / "models" / BACKGROUND).read_bytes() == (ocsvm_models / BACKGROUND).read_bytes()
+    for user in ("alice", "bob"):
+        assert content(tmp_path / "models", user) == content(ocsvm_models, user)
+        stored = Store(ocsvm_models).load(user)
+        assert stored is not None
+        times = [action.time for action in actions if action.user == user and not action.baseline]
+        assert (stored.model.card.first, stored.model.card.last) == (min(times), max(times))
