@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from math import log2
 from typing import NamedTuple
 
+from anomaly.detectors.both import Both, BothState
 from anomaly.detectors.interface import Detector, Evidence, State
-from anomaly.detectors.lstm import Lstm, LstmState
+from anomaly.detectors.lstm import Lstm
+from anomaly.detectors.lstm_state import LstmState
 from anomaly.detectors.ocsvm import OneClassSvm, WindowState
 from anomaly.osquery import Action
 from anomaly.records import Reason, ReasonKind
@@ -23,6 +25,7 @@ RARE = 0.01
 """A value is called rare below this share of the column's actions."""
 
 _LEAST_BITS = 3.0
+_LEAST_SHARE = 2.0**-16
 _FEWEST_DAYS = 7
 _RARE_HOUR = 0.002
 
@@ -75,6 +78,11 @@ def explain(
         Whether the recent window, too, asks for an explanation.
     """
     entries = spoken(tokenizer, action)
+    if isinstance(detector, Both) and isinstance(state, BothState):
+        heard = [entry for entry in entries if entry.head is not None]
+        reasons = _surprises(tokenizer, detector.sequence, state.sequence, heard, tokens, evidence)
+        mix = _mix(tokenizer, detector.window, state.window, entries, evidence) if window else None
+        return reasons if mix is None else (*reasons[: MAX_REASONS - 1], mix)
     if isinstance(detector, Lstm) and isinstance(state, LstmState):
         heard = [entry for entry in entries if entry.head is not None]
         return _surprises(tokenizer, detector, state, heard, tokens, evidence)
@@ -147,19 +155,26 @@ def _strangers(
     *,
     window: bool,
 ) -> tuple[Reason, ...]:
-    reasons, strangest = [], None
-    for entry, share in sorted(zip(entries, evidence.shares, strict=True), key=lambda pair: pair[1]):
-        bits = -log2(max(share, 2.0**-16))
+    reasons = []
+    for entry, share in sorted(zip(entries, evidence.bucket_shares, strict=True), key=lambda pair: pair[1]):
+        bits = -log2(max(share, _LEAST_SHARE))
         kind = _novelty(entry)
-        strangest = strangest or (entry, bits)
         if kind is not None and bits >= 1.0:
             reasons.append(_reason(kind, entry, _usual(entry), bits))
-    if window and strangest is not None:
-        entry, bits = strangest
-        missing = [text for bucket in svm.missing(state) if (text := tokenizer.bucket_text(bucket))]
-        reasons = reasons[: MAX_REASONS - 1]
-        reasons.append(_reason(ReasonKind.UNUSUAL_MIX, entry, missing, bits))
-    return tuple(reasons[:MAX_REASONS])
+    mix = _mix(tokenizer, svm, state, entries, evidence) if window else None
+    return (*reasons[:MAX_REASONS],) if mix is None else (*reasons[: MAX_REASONS - 1], mix)
+
+
+def _mix(
+    tokenizer: Tokenizer, svm: OneClassSvm, state: WindowState, entries: list[Spoken], evidence: Evidence
+) -> Reason | None:
+    """Give what is strangest here to the windows of training, and what they hold that is missing."""
+    pairs = list(zip(entries, evidence.bucket_shares, strict=True))
+    if not pairs:
+        return None
+    entry, share = min(pairs, key=lambda pair: pair[1])
+    missing = [text for bucket in svm.missing(state) if (text := tokenizer.bucket_text(bucket))]
+    return _reason(ReasonKind.UNUSUAL_MIX, entry, missing, -log2(max(share, _LEAST_SHARE)))
 
 
 def _novelty(entry: Spoken) -> ReasonKind | None:

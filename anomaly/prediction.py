@@ -11,10 +11,12 @@ from typing import Literal
 import msgspec
 
 from anomaly.advice import nearest, shell_word
+from anomaly.background import Background
 from anomaly.daemon import Follower
 from anomaly.errors import LogEmpty, LogError, ModelRefused, UnknownUser
 from anomaly.harvest import nothing
 from anomaly.identity import NAMELESS
+from anomaly.learned import StoreKeeper
 from anomaly.osquery import Parser, Skipped
 from anomaly.records import Score
 from anomaly.scoring import Scorer
@@ -43,6 +45,8 @@ class Prediction(msgspec.Struct, frozen=True):
     follow: bool
     begin: Begin = "checkpoint"
     min_score: float = 0.0
+    adapt: bool = True
+    """Let models learn, under guard, from what is not suspected."""
 
 
 @contextmanager
@@ -63,16 +67,26 @@ def prepare(asked: Prediction, sink: Sink, say: Say) -> Iterator[Follower]:
     for model in stored:
         parser.identities.update(model.model.card.identities)
     with ExitStack() as stack:
-        file, saved = None, None
+        file, saved, keeper = None, None, None
         if asked.log != STDIN:
             name = checkpoint_name(asked.log, "all users" if asked.user is None else f"user {asked.user}")
             file = stack.enter_context(CheckpointFile(asked.state, name))
+            keeper = StoreKeeper(store, name, say)
             saved = file.load() if asked.begin == "checkpoint" else None
             if file.set_aside:
                 say(file.set_aside)
         source = stack.enter_context(_source(asked, saved, stored, say))
         claims = _claims(asked, stored, say)
-        scorer = Scorer(_finder(store, say_of_models), only=asked.user, claims=claims)
+        scorer = Scorer(
+            _finder(store, say_of_models),
+            only=asked.user,
+            claims=claims,
+            adapt=asked.adapt,
+            keeper=keeper,
+            background=_background(store, asked, say),
+            log=str(asked.log),
+            say=say,
+        )
         if saved is not None:
             parser.identities.update(saved.identities)
             scorer.restore(saved.users)
@@ -142,6 +156,17 @@ def _load(store: Store, user: str, say: Say) -> Stored | None:
         return store.load(user)
     except ModelRefused as error:
         say(f"{user!r} is shown without scores. {error}")
+        return None
+
+
+def _background(store: Store, asked: Prediction, say: Say) -> Background | None:
+    """Load what users without a model are scored by."""
+    if asked.user is not None:
+        return None
+    try:
+        return store.load_background()
+    except ModelRefused as error:
+        say(str(error))
         return None
 
 

@@ -8,6 +8,9 @@ import msgspec
 
 from anomaly.osquery import Action
 
+ALARM = 25.0
+"""The risk that alarms: 1 window in 300 of the user's own."""
+
 
 class ReasonKind(StrEnum):
     """The fixed vocabulary of reasons."""
@@ -40,6 +43,16 @@ class Severity(StrEnum):
             return cls.NOTICE
         return cls.WARNING if value < 50 else cls.CRITICAL
 
+    @classmethod
+    def of_risk(cls, value: float | None) -> Severity:
+        """Name a risk: from :data:`ALARM` on it is a warning, since it speaks of a hundred actions and not of one.
+
+        >>> Severity.of_risk(ALARM)
+        <Severity.WARNING: 'warning'>
+        """
+        alarms = value is not None and value >= ALARM
+        return max(cls.of(value), cls.WARNING if alarms else cls.NONE, key=lambda severity: severity.rank)
+
     @property
     def rank(self) -> int:
         """Place in the order, 0 for ``none``."""
@@ -70,7 +83,8 @@ class ModelRef(msgspec.Struct, frozen=True):
     algorithm: str | None
     version: int | None
     state: str
-    """``ready``, or ``none`` for a user without a model."""
+    """``ready``; ``drifted`` where adaptation has led far from what was trained; ``learning`` for a user who is
+    known only by what everyone does; ``none`` for a user without a model."""
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -92,6 +106,7 @@ class Score(msgspec.Struct, frozen=True):
 
     @property
     def severity(self) -> Severity:
-        """The more severe of the action's and the window's."""
-        figures = [figure for figure in (self.score, self.risk) if figure is not None]
-        return Severity.NONE if self.action.baseline else Severity.of(max(figures, default=None))
+        """The more severe of the action's and the window's; none for a baseline row and a user who is learned."""
+        if self.action.baseline or self.model.state == "learning":
+            return Severity.NONE
+        return max(Severity.of(self.score), Severity.of_risk(self.risk), key=lambda severity: severity.rank)

@@ -8,12 +8,17 @@ from typing import Any
 
 import msgspec
 
-from anomaly.detectors.interface import State
+from anomaly.adaptation import Adaptation
+from anomaly.admission import keys_of
+from anomaly.background import Background
 from anomaly.explanation import explain, unusual_hour
 from anomaly.identity import NAMELESS, keys
+from anomaly.learned import EmbeddedKeeper, Keeper, Learned, Origin
 from anomaly.osquery import Action
 from anomaly.records import ModelRef, Reason, Score
+from anomaly.standing import Standing
 from anomaly.store import Stored
+from anomaly.tokenizer import Tokens
 
 EXPLAINED = 10.0
 """From this score on (1 action in 10) an action is explained; the others are what they usually are."""
@@ -22,26 +27,12 @@ EXPLAINED_RISK = 20.0
 """From this risk on (1 window in 100) the window is explained too."""
 
 _UNKNOWN = ModelRef(None, None, "none")
+_LEARNING = ModelRef(None, None, "learning")
 _MOST_NAMES = 10_000
 _LONGEST_HOST = 255
 
 Find = Callable[[str], Stored | None]
 """Gives the model that a user's name stands for, None where there is none."""
-
-
-class _User:
-    """One user's model and where it stands."""
-
-    def __init__(self, stored: Stored, state: State, risk: float | None = None) -> None:
-        self.stored = stored
-        self.state = state
-        self.risk = risk
-        self.reference = ModelRef(stored.model.card.algorithm.value, stored.version, "ready")
-
-    def identity(self) -> list[Any]:
-        """Tell one trained model from another: a state fits only the model it came from."""
-        card = self.stored.model.card
-        return [card.algorithm.value, self.stored.version, card.fingerprint]
 
 
 class Scorer:
@@ -55,13 +46,39 @@ class Scorer:
         Score this user's actions and pass over the others; None scores every action.
     claims
         Give the actions that name no user to ``only``.
+    adapt
+        Let the models learn, under guard, from what is not suspected.
+    keeper
+        Where to keep what they learn; None to keep it with the rest of the state.
+    background
+        What everyone does, for users without a model of their own.
+    log
+        The log's name, for people who look at what was learned.
+    say
+        Told, as a sentence, what a person should know of a user.
     """
 
-    def __init__(self, find: Find, *, only: str | None = None, claims: bool = False) -> None:
+    def __init__(
+        self,
+        find: Find,
+        *,
+        only: str | None = None,
+        claims: bool = False,
+        adapt: bool = True,
+        keeper: Keeper | None = None,
+        background: Background | None = None,
+        log: str = "",
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._find = find
         self._only = only
         self._claims = claims
-        self._users: dict[str, _User] = {}
+        self._adapt = adapt
+        self._keeper = keeper or EmbeddedKeeper()
+        self._background = background
+        self._log = log
+        self._say = say
+        self._users: dict[str, Standing] = {}
         self._names: OrderedDict[tuple[str, str], str | None] = OrderedDict()
         self._saved: dict[str, Any] = {}
 
@@ -82,30 +99,30 @@ class Scorer:
                 return None
         user = self._user(action)
         if user is None:
-            return Score(identity, action, None, None, None, _UNKNOWN)
+            return self._stranger(identity, action)
         if action.baseline:
             return Score(identity, action, None, user.risk, None, user.reference)
         return self._judge(identity, action, user)
 
     def export(self) -> dict[str, Any]:
         """Return every user's state as JSON-able values: what :meth:`restore` goes on from."""
-        states = {
-            name: {"model": user.identity(), "risk": user.risk, "state": user.state.to_json()}
-            for name, user in self._users.items()
-        }
+        states = {name: self._export(name, user) for name, user in self._users.items()}
         return {**self._saved, **states}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what :meth:`export` gave. A state of another model is left aside when its user acts."""
         self._saved = dict(saved)
 
-    def _judge(self, identity: str, action: Action, user: _User) -> Score:
+    def _judge(self, identity: str, action: Action, user: Standing) -> Score:
         model = user.stored.model
         tokens = model.tokenizer.encode(action)
-        evidence = model.detector.score(user.state, tokens)
+        admit = user.admission.admit(keys_of(action, tokens))
+        evidence = model.detector.score(user.state, tokens, admit=admit)
         score = model.calibration.action.score(evidence.action)
-        risk = model.calibration.window.score(evidence.window)
-        user.risk = risk
+        if admit:
+            odds = user.filter.step(model.fusion.evidence(evidence.views))
+            user.risk = model.calibration.window.score(odds)
+        risk = user.risk or 0.0
         reasons: tuple[Reason, ...] = ()
         if score >= EXPLAINED or risk >= EXPLAINED_RISK:
             reasons = explain(
@@ -119,9 +136,33 @@ class Scorer:
             )
             hour = unusual_hour(action.time, model.card.hours, model.card.days)
             reasons = (*reasons, hour) if hour else reasons
-        return Score(identity, action, score, risk, evidence.surprise, user.reference, reasons)
+        scored = Score(identity, action, score, risk, evidence.surprise, user.reference, reasons)
+        if admit and user.adaptation is not None:
+            self._learn(user, user.adaptation, tokens, odds, risk, action.time)
+        return scored
 
-    def _user(self, action: Action) -> _User | None:
+    def _learn(
+        self, user: Standing, adaptation: Adaptation, tokens: Tokens, odds: float, risk: float, time: int
+    ) -> None:
+        before = adaptation.progress.drifted
+        adaptation.observe(user.state, tokens, odds, risk, time)
+        if adaptation.progress.drifted is not before:
+            user.refresh()
+            if not before:
+                name = user.stored.model.card.user
+                self._say(
+                    f"{name!r} has drifted: {adaptation.progress.drift:.0%} of what was learned last would have"
+                    " surprised the model as it was trained. See: anomaly models drift"
+                )
+
+    def _stranger(self, identity: str, action: Action) -> Score:
+        """Score an action of a user without a model."""
+        if self._background is None or action.baseline:
+            return Score(identity, action, None, None, None, _UNKNOWN)
+        score, bits = self._background.judge(self._background.tokenizer.encode(action))
+        return Score(identity, action, score, None, bits, _LEARNING)
+
+    def _user(self, action: Action) -> Standing | None:
         key = (action.host, action.user)
         if key in self._names:
             name = self._names[key]
@@ -141,18 +182,43 @@ class Scorer:
             self._users[name] = self._resume(name, stored)
         return True
 
-    def _resume(self, name: str, stored: Stored) -> _User:
+    def _resume(self, name: str, stored: Stored) -> Standing:
         saved = self._saved.pop(name, None)
-        user = _User(stored, stored.model.detector.start())
         try:
-            if saved is not None and saved["model"] == user.identity():
-                risk = saved["risk"]
-                user = _User(
-                    stored,
-                    stored.model.detector.resume(saved["state"]),
-                    None if risk is None else float(risk),
-                )
-        except (KeyError, TypeError, ValueError, OverflowError):
+            if saved is not None and saved["model"] == Standing(stored, None, adapt=False).identity():
+                return self._restored(name, stored, saved)
+        except (KeyError, TypeError, ValueError, OverflowError, IndexError):
             # A checkpoint that is not ours in some detail: the model's own start is always right.
             pass
+        return Standing(stored, None, adapt=self._adapt)
+
+    def _restored(self, name: str, stored: Stored, saved: Mapping[str, Any]) -> Standing:
+        reference = saved["learned"]
+        learned = None
+        if reference is not None and self._adapt:
+            data = self._keeper.fetch(name, stored.version, reference)
+            learned = Learned.from_bytes(data) if data is not None else None
+            if learned is None or learned.origin != self._origin(name, stored):
+                self._say(f"What was learned of {name!r} since training is gone; it is learned anew.")
+                saved = {**saved, "adaptation": None}
+                learned = None
+        user = Standing(stored, saved, adapt=self._adapt, learned=learned)
+        user.kept = reference if learned is not None else None
+        user.kept_generation = learned.progress.generation if learned is not None else 0
         return user
+
+    def _export(self, name: str, user: Standing) -> dict[str, Any]:
+        generation = user.adaptation.progress.generation if user.adaptation is not None else 0
+        if user.kept is not None and self._keeper.forgotten(name, user.stored.version):
+            user.forget()
+            self._say(f"What was learned of {name!r} since training was taken away; it is learned anew.")
+        elif user.adaptation is not None and generation != user.kept_generation:
+            arrays = user.stored.model.detector.learned(user.state)
+            learned = Learned(self._origin(name, user.stored), user.adaptation.progress, arrays)
+            user.kept = self._keeper.keep(name, user.stored.version, generation, learned.to_bytes())
+            user.kept_generation = generation
+        return user.to_json() | {"learned": user.kept}
+
+    def _origin(self, name: str, stored: Stored) -> Origin:
+        card = stored.model.card
+        return Origin(name, card.algorithm.value, stored.version, card.fingerprint, self._log)

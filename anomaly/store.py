@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import stat
@@ -17,20 +16,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
 
 from anomaly.advice import shell_word
+from anomaly.background import Background
 from anomaly.errors import ModelRefused, StateLocked, StoreUnwritable, UnknownUser
 from anomaly.model import MAX_BYTES, UserModel
+from anomaly.store_layout import (
+    LEARNED,
+    SUFFIX,
+    decode_user,
+    directory,
+    encode_user,
+    learned_names,
+    versions,
+    write_file,
+)
 from anomaly.trust import refusal
 
 PATIENCE = 10.0
 """Seconds to wait for another process that writes: it takes milliseconds, unless something is wrong."""
 
-_SUFFIX = ".safetensors"
-_VERSION = re.compile(r"([1-9][0-9]{0,8})\.safetensors")
-_SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-_LONGEST = 120
+_BACKGROUND = "background.safetensors"
 
 
 class Stored(NamedTuple):
@@ -40,30 +46,8 @@ class Stored(NamedTuple):
     model: UserModel
 
 
-def encode_user(user: str) -> str:
-    """Give the directory name of a user: percent-encoded, and cut with a hash where it would be too long.
-
-    Examples
-    --------
-    >>> encode_user("alice"), encode_user("../../x"), encode_user("")
-    ('alice', '%2E%2E%2F%2E%2E%2Fx', '%')
-    """
-    raw = user.encode("utf-8", "surrogatepass")
-    text = "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in raw) or "%"
-    return text if len(text) <= _LONGEST else f"{text[:40]}~{hashlib.sha256(raw).hexdigest()}"
-
-
-def _decode(name: str) -> str | None:
-    """Undo :func:`encode_user`; None where it cannot be told, or was not its work."""
-    try:
-        user = unquote_to_bytes(name).decode("utf-8", "surrogatepass") if name != "%" else ""
-    except UnicodeError:
-        return None
-    return user if encode_user(user) == name else None
-
-
 class Store:
-    """Models by user and version.
+    """Models by user and version, what they have learned since, and what everyone does.
 
     Parameters
     ----------
@@ -92,7 +76,7 @@ class Store:
     def versions(self, user: str) -> list[int]:
         """Return the versions of a user's model, ascending."""
         with self._user(user) as folder:
-            return _versions(folder) if folder is not None else []
+            return versions(folder) if folder is not None else []
 
     def current(self, user: str) -> int | None:
         """Return the version in use, None for a user without a model."""
@@ -105,11 +89,11 @@ class Store:
             if folder is None:
                 return None
             chosen = version if version is not None else self._current(folder, user)
-            if chosen is None or chosen not in _versions(folder):
+            if chosen is None or chosen not in versions(folder):
                 return None
-            where = f"{self.directory / encode_user(user) / str(chosen)}{_SUFFIX}"
+            where = f"{self.directory / encode_user(user) / str(chosen)}{SUFFIX}"
             try:
-                model = UserModel.from_bytes(self._read(folder, f"{chosen}{_SUFFIX}", where), f"Model {where}")
+                model = UserModel.from_bytes(self._read(folder, f"{chosen}{SUFFIX}", where), f"Model {where}")
                 if model.card.user != user:
                     raise ModelRefused(f"Model {where} is refused: it is {model.card.user!r}'s.")
             except ModelRefused as error:
@@ -137,10 +121,61 @@ class Store:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=root)
             with self._existing(root, user) as folder:
-                version = max(_versions(folder), default=0) + 1
-                _write(folder, f"{version}{_SUFFIX}", data)
-                _write(folder, "current", f"{version}\n".encode())
+                version = max(versions(folder), default=0) + 1
+                write_file(folder, f"{version}{SUFFIX}", data)
+                write_file(folder, "current", f"{version}\n".encode())
         return version
+
+    def save_background(self, background: Background) -> None:
+        """Write what everyone does, in place of what was there; raises what :meth:`save` does."""
+        data = background.to_bytes()
+        with self._writing() as root:
+            write_file(root, _BACKGROUND, data)
+
+    def load_background(self) -> Background | None:
+        """Read what everyone does; None where it was never learned."""
+        where = f"{self.directory / _BACKGROUND}"
+        with self._open() as root:
+            if root is None:
+                return None
+            try:
+                data = self._read(root, _BACKGROUND, where)
+            except FileNotFoundError:
+                return None
+        return Background.from_bytes(data, f"Background {where}")
+
+    def write_learned(self, user: str, version: int, name: str, data: bytes) -> None:
+        """Write what a model has learned since; raises what :meth:`save` does."""
+        with self._writing() as root, self._existing(root, user) as folder:
+            write_file(folder, f"{version}.{name}{LEARNED}", data)
+
+    def read_learned(self, user: str, version: int, name: str) -> bytes | None:
+        """Read what :meth:`write_learned` wrote; None where there is none."""
+        with self._user(user) as folder:
+            if folder is None:
+                return None
+            file = f"{version}.{name}{LEARNED}"
+            try:
+                return self._read(folder, file, f"{self.directory / encode_user(user) / file}")
+            except FileNotFoundError:
+                return None
+
+    def has_learned(self, user: str, version: int, name: str) -> bool:
+        """Say whether anything that a model has learned by this name is there."""
+        return any(found.startswith(f"{name}.") for found in self.learned(user, version))
+
+    def learned(self, user: str, version: int) -> list[str]:
+        """Return the names of what a model has learned, as :meth:`read_learned` takes them."""
+        with self._user(user) as folder:
+            return learned_names(folder, version) if folder is not None else []
+
+    def forget_learned(self, user: str, version: int) -> int:
+        """Delete everything that a model has learned since it was trained; return how many files that were."""
+        with self._writing() as root, self._existing(root, user) as folder:
+            names = learned_names(folder, version)
+            for name in names:
+                os.unlink(f"{version}.{name}{LEARNED}", dir_fd=folder)
+        return len(names)
 
     def prepare(self) -> None:
         """Make the directory, and raise what :meth:`save` would: before an hour of training, not after it."""
@@ -150,10 +185,10 @@ class Store:
     def use(self, user: str, version: int) -> None:
         """Put a version in use."""
         with self._writing() as root, self._existing(root, user) as folder:
-            if version not in _versions(folder):
-                have = ", ".join(map(str, _versions(folder)))
+            if version not in versions(folder):
+                have = ", ".join(map(str, versions(folder)))
                 raise UnknownUser(f"{user!r} has no version {version}. There is: {have}.")
-            _write(folder, "current", f"{version}\n".encode())
+            write_file(folder, "current", f"{version}\n".encode())
 
     def rollback(self, user: str) -> int:
         """Put the version before the one in use back in use, and return it."""
@@ -170,14 +205,16 @@ class Store:
         """Delete all versions but the ``keep`` newest and the one in use; return what was deleted."""
         with self._writing() as root, self._existing(root, user) as folder:
             current = self._current(folder, user)
-            old = [version for version in _versions(folder)[: -keep or None] if version != current]
+            old = [version for version in versions(folder)[: -keep or None] if version != current]
             for version in old:
-                os.unlink(f"{version}{_SUFFIX}", dir_fd=folder)
+                os.unlink(f"{version}{SUFFIX}", dir_fd=folder)
+                for name in learned_names(folder, version):
+                    os.unlink(f"{version}.{name}{LEARNED}", dir_fd=folder)
         return old
 
     @contextmanager
     def _open(self) -> Iterator[int | None]:
-        with _directory(self.directory, None) as root:
+        with directory(self.directory, None) as root:
             if root is not None:
                 self._check(os.fstat(root), self.directory)
             yield root
@@ -187,7 +224,7 @@ class Store:
         if root is None:
             yield None
             return
-        with _directory(self.directory / name, root) as folder:
+        with directory(self.directory / name, root) as folder:
             if folder is not None:
                 self._check(os.fstat(folder), self.directory / name)
             yield folder
@@ -238,13 +275,13 @@ class Store:
                 return
 
     def _current(self, folder: int, user: str) -> int | None:
-        versions = _versions(folder)
+        found = versions(folder)
         where = f"{self.directory / encode_user(user)}/current"
         try:
             text = self._read(folder, "current", where).decode("ascii", "replace").strip()
         except FileNotFoundError:
-            return versions[-1] if versions else None
-        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in versions:
+            return found[-1] if found else None
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in found:
             raise ModelRefused(
                 f"{where} names no version that is there. Choose one with: anomaly models rollback"
                 f" --user {shell_word(user)} --to VERSION"
@@ -253,17 +290,17 @@ class Store:
 
     def _user_of(self, root: int, name: str) -> str | None:
         """Return whose models a directory holds, None where it holds none or is not ours."""
-        user = _decode(name)
+        user = decode_user(name)
         try:
             with self._open_user(root, name) as folder:
-                versions = _versions(folder) if folder is not None else []
-                if user is None and versions:  # too long a name to be told from the directory's
-                    where = f"{self.directory / name / str(versions[-1])}{_SUFFIX}"
-                    data = self._read(folder, f"{versions[-1]}{_SUFFIX}", where)
+                found = versions(folder) if folder is not None else []
+                if user is None and found:  # too long a name to be told from the directory's
+                    where = f"{self.directory / name / str(found[-1])}{SUFFIX}"
+                    data = self._read(folder, f"{found[-1]}{SUFFIX}", where)
                     user = UserModel.from_bytes(data, f"Model {where}").card.user
         except ModelRefused:
             return user
-        return user if versions and user is not None and encode_user(user) == name else None
+        return user if found and user is not None and encode_user(user) == name else None
 
     def _read(self, folder: int | None, name: str, where: str) -> bytes:
         try:
@@ -288,45 +325,3 @@ class Store:
     def _check(status: os.stat_result, where: Path) -> None:
         if (reason := refusal(where, status)) is not None:
             raise ModelRefused(reason)
-
-
-@contextmanager
-def _directory(where: Path, root: int | None) -> Iterator[int | None]:
-    # The store itself may be a link (systemd makes StateDirectory one); nothing within it may.
-    follow = 0 if root is None else os.O_NOFOLLOW
-    try:
-        name = where if root is None else where.name
-        folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=root)
-    except FileNotFoundError:
-        yield None
-        return
-    except OSError as error:
-        raise ModelRefused(f"{where} is no directory that we can use: {error.strerror}.") from error
-    try:
-        yield folder
-    finally:
-        os.close(folder)
-
-
-def _versions(folder: int) -> list[int]:
-    return sorted(int(match[1]) for name in os.listdir(folder) if (match := _VERSION.fullmatch(name)))
-
-
-def _write(folder: int, name: str, data: bytes) -> None:
-    """Replace a file in one step, so that a reader sees the old one or the new one, whole."""
-    temporary = f".{name}.{os.getpid()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with suppress(FileNotFoundError):
-        os.unlink(temporary, dir_fd=folder)  # left by a process of the same number that was killed
-    descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)
-        raise
-    os.fsync(folder)

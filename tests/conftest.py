@@ -7,7 +7,7 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -32,6 +32,7 @@ _HABITS = {
     "bob": ["ssh db1", "psql -l", "top", "journalctl -n 50", "df -h", "systemctl status nginx"],
 }
 _UIDS = {"alice": "1000", "bob": "1001"}
+_CROWD = ("alice", "bob", "carol", "dave", "erin")
 
 
 class Event(Protocol):
@@ -78,9 +79,9 @@ def _event(
     return json.dumps({key: value for key, value in record.items() if value is not None}).encode()
 
 
-def _lines(count: int) -> Iterator[bytes]:
+def _lines(count: int, seed: int = 11) -> Iterator[bytes]:
     """Yield what two users do: each goes along a ring of habits, and strays a little."""
-    draw = random.Random(11)  # noqa: S311 - sample data
+    draw = random.Random(seed)  # noqa: S311 - sample data
     place = dict.fromkeys(_HABITS, 0)
     now = BEGIN
     for user in _HABITS:
@@ -109,6 +110,43 @@ def _lines(count: int) -> Iterator[bytes]:
         else:
             address = f"10.0.{_UIDS[user][-1]}.{draw.choice((5, 5, 5, 9, draw.randrange(250)))}"
             yield _event(user, "open_sockets", time=now, remote_address=address, remote_port="443")
+
+
+def _crowd(count: int, seed: int = 11) -> Iterator[bytes]:
+    """Yield what five users do with the tools of both: each has seven of them for habits."""
+    draw = random.Random(seed)  # noqa: S311 - sample data
+    tools = [command for habits in _HABITS.values() for command in habits]
+    habits = {user: random.Random(user).sample(tools, 7) for user in _CROWD}  # noqa: S311 - the same
+    now = BEGIN
+    for number in range(len(_CROWD) * count):
+        user = _CROWD[number % len(_CROWD)]
+        now += draw.randrange(1, 200)
+        command = habits[user][(number // len(_CROWD) + (draw.random() < 0.1)) % 7]
+        if draw.random() < 0.6:
+            extra = f" {draw.randrange(10**6)}" if draw.random() < 0.03 else ""
+            yield _event(user, time=now, command=command + extra)
+        else:
+            name = command.split()[0]
+            yield _event(user, "processes", time=now, name=name, path=f"/usr/bin/{name}", pid=str(number))
+
+
+def _parsed(lines: Iterable[bytes]) -> list[Action]:
+    parser = Parser(Identities(hostname="", lookup=lambda _: None))
+    found: list[Action] = []
+    for line in lines:
+        parsed = parser.parse(line)
+        assert not isinstance(parsed, Skipped)
+        found += parsed
+    return found
+
+
+def _trained(log: Path, models: Path, algorithm: Algorithm) -> Path:
+    """Train everyone, hastily."""
+    with pytest.MonkeyPatch.context() as patch:
+        if algorithm is not Algorithm.OCSVM:
+            patch.setattr("anomaly.detectors.lstm_fit.MAX_EPOCHS", 2)
+        list(enrol(Enrolment((log,), models, algorithm), _silent))
+    return models
 
 
 @contextmanager
@@ -156,31 +194,47 @@ def log(lines: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def actions(lines: list[bytes]) -> list[Action]:
     """Give the sample log's actions."""
-    parser = Parser(Identities(hostname="", lookup=lambda _: None))
-    found: list[Action] = []
-    for line in lines:
-        parsed = parser.parse(line)
-        assert not isinstance(parsed, Skipped)
-        found += parsed
-    return found
+    return _parsed(lines)
+
+
+@pytest.fixture(scope="session")
+def later() -> Callable[[int, int], list[Action]]:
+    """Give the maker of what both users do after training: so many actions each, by a seed; no baseline rows."""
+    return lambda count, seed: [action for action in _parsed(_lines(count, seed)) if not action.baseline]
 
 
 @pytest.fixture(scope="session")
 def ocsvm_models(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a directory of One-Class SVMs of both users; not to be written to."""
-    models = tmp_path_factory.mktemp("ocsvm") / "models"
-    list(enrol(Enrolment((log,), models, Algorithm.OCSVM), _silent))
-    return models
+    return _trained(log, tmp_path_factory.mktemp("ocsvm") / "models", Algorithm.OCSVM)
 
 
 @pytest.fixture(scope="session")
 def lstm_models(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a directory of hastily trained LSTMs of both users; not to be written to."""
-    models = tmp_path_factory.mktemp("lstm") / "models"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("anomaly.detectors.lstm_fit.MAX_EPOCHS", 2)
-        list(enrol(Enrolment((log,), models, Algorithm.LSTM), _silent))
-    return models
+    return _trained(log, tmp_path_factory.mktemp("lstm") / "models", Algorithm.LSTM)
+
+
+@pytest.fixture(scope="session")
+def both_models(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a directory of hastily trained models of both views, of both users; not to be written to."""
+    return _trained(log, tmp_path_factory.mktemp("both") / "models", Algorithm.BOTH)
+
+
+@pytest.fixture(scope="session")
+def crowd_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a directory of models of five users who are weighed against each other; not to be written to."""
+    folder = tmp_path_factory.mktemp("crowd")
+    log = folder / "osqueryd.results.log"
+    log.write_bytes(b"".join(line + b"\n" for line in _crowd(520)))
+    list(enrol(Enrolment((log,), folder / "models", Algorithm.BOTH, without=("lstm",)), _silent))
+    return folder / "models"
+
+
+@pytest.fixture(scope="session")
+def crowd() -> Callable[[int, int], list[Action]]:
+    """Give the maker of what the five do after training: so many actions each, by a seed."""
+    return lambda count, seed: _parsed(_crowd(count, seed))
 
 
 @pytest.fixture(scope="session", params=list(Algorithm))

@@ -1,5 +1,8 @@
+"""The loop along a log: what it hands on, what it counts, and what it remembers when."""
+
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anomaly import daemon
 from anomaly.daemon import Follower, Tally
@@ -18,6 +23,7 @@ from anomaly.scoring import Scorer
 from anomaly.sinks.interface import Sink
 from anomaly.sources.checkpoint import Checkpoint, CheckpointFile
 from anomaly.sources.interface import Line, Position, Source
+from anomaly.sources.stdin import StdinSource
 from anomaly.store import Store
 
 if TYPE_CHECKING:
@@ -67,9 +73,14 @@ class Kept(Sink):
         self.batches.append(list(scores))
 
     @property
+    def scores(self) -> list[Score]:
+        """Return all scores, in order."""
+        return [score for batch in self.batches for score in batch]
+
+    @property
     def ids(self) -> list[str]:
         """Return the ids of all scores, in order."""
-        return [score.id for batch in self.batches for score in batch]
+        return [score.id for score in self.scores]
 
 
 @pytest.fixture
@@ -184,18 +195,40 @@ def test_an_interrupted_run_goes_on(
 ) -> None:
     """A second run from the checkpoint gives the scores that one run would have given."""
     whole, first, second = Kept(), Kept(), Kept()
-    follow(lines[:400], whole).run()
+    follow(lines[:900], whole).run()
     with checkpoint:
-        follow(lines[:250], first, checkpoint=checkpoint).run()
+        follow(lines[:650], first, checkpoint=checkpoint).run()
         saved = checkpoint.load()
     assert saved is not None
+    assert saved.users["alice"]["learned"] is not None
     scorer = Scorer(Store(ocsvm_models).load)
     scorer.restore(saved.users)
-    source = Given(lines[:400])
+    source = Given(lines[:900])
     source.taken = saved.position.offset // 100
     Follower(source, Parser(Identities.from_dict(saved.identities)), scorer, second).run()
-    scores = [[score for batch in sink.batches for score in batch] for sink in (whole, first, second)]
-    assert scores[0] == scores[1] + scores[2]
+    assert whole.scores == first.scores + second.scores
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(1, 4096), min_size=1, max_size=60))
+def test_pieces_do_not_matter(ocsvm_models: Path, lines: list[bytes], sizes: list[int]) -> None:
+    """However a log arrives in pieces, the same lines have the same scores."""
+
+    class Trickle(io.BytesIO):
+        def read(self, _size: int | None = -1) -> bytes:
+            return super().read(pieces.pop() if pieces else 1 << 20)
+
+    pieces = list(sizes)
+    data = b"".join(line + b"\n" for line in lines[:500])
+    found = []
+    for stream in (io.BytesIO(data), Trickle(data)):
+        sink = Kept()
+        with StdinSource(stream) as source:
+            parser = Parser(Identities(hostname="", lookup=lambda _: None))
+            Follower(source, parser, Scorer(Store(ocsvm_models).load), sink).run()
+        found.append(sink.scores)
+    assert len(found[0]) == 500
+    assert found[0] == found[1]
 
 
 def test_checkpoints_are_not_made_for_each_batch(

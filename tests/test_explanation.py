@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from math import log2
+from typing import Any
 
 import numpy as np
 import pytest
 
 from anomaly.corpus import Corpus
+from anomaly.detectors.both import Both
+from anomaly.detectors.counts_fit import count, first_tokens
 from anomaly.detectors.interface import WINDOW, Detector, Evidence, State
 from anomaly.detectors.lstm import MIX, Lstm
-from anomaly.detectors.ocsvm import OneClassSvm
+from anomaly.detectors.ocsvm import OneClassSvm, packed
 from anomaly.explanation import MAX_REASONS, MAX_TEXT, explain, spoken, unusual_hour
 from anomaly.osquery import Action
 from anomaly.records import Reason, ReasonKind
@@ -28,6 +32,7 @@ def action(query: str = "shell_history", **columns: str) -> Action:
 
 
 HISTORY = [action(command=c) for c in ["ls"] * 600 + ["git"] * 300 + ["vim"] * 100 + ["sudo reboot"] * 3]
+random.Random(1).shuffle(HISTORY)  # noqa: S311 - or else each command would be new in its half
 
 
 def fitted(actions: list[Action]) -> Tokenizer:
@@ -47,7 +52,7 @@ def tokenizer() -> Tokenizer:
 def lstm_of(tokenizer: Tokenizer, **arrays: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Lstm:
     """Make a network of zeros for a vocabulary, but for some arrays; it starts from silence."""
     size, kinds = tokenizer.size, len(tokenizer.heads[0].tokens)
-    learned = {
+    learned: dict[str, Any] = {
         "kernel": np.zeros((size, 4 * UNITS), np.float32),
         "recurrent": np.zeros((UNITS, 4 * UNITS), np.float32),
         "bias": np.zeros(4 * UNITS, np.float32),
@@ -57,16 +62,13 @@ def lstm_of(tokenizer: Tokenizer, **arrays: np.ndarray[tuple[int, ...], np.dtype
         "cell": np.zeros(UNITS, np.float32),
         **arrays,
     }
-    frequency = np.zeros(size)
-    for head in tokenizer.heads:
-        counts = np.array([token.count + 0.5 for token in head.tokens])
-        frequency[head.start : head.stop] = counts / counts.sum()
     return Lstm(
         **learned,
-        starts=np.array([*(head.start for head in tokenizer.heads), size], np.int32),
-        frequency=frequency,
+        starts=first_tokens(tokenizer),
+        counts=count(tokenizer),
         rarity=np.array([[[0.0, 5.0, 1.0], [1.0, 0.1, 0.0]]] * kinds),
         recent=np.zeros(0),
+        window=np.zeros((0, 1), np.int32),
     )
 
 
@@ -89,7 +91,7 @@ def svm_of(tokenizer: Tokenizer, *habits: Action) -> OneClassSvm:
     for habit in habits:
         support[0, list(tokenizer.encode(habit).buckets)] = 1
     window = [tokenizer.encode(habits[0]).buckets] * WINDOW
-    return OneClassSvm(support, np.ones(1), 0.5, np.array(window, np.int16))
+    return OneClassSvm(support, np.ones(1), 0.5, np.array(window, np.int16), packed(support))
 
 
 def reasons_of(
@@ -130,8 +132,9 @@ class TestSurprises:
         assert reason.kind is ReasonKind.UNEXPECTED_NEXT
         assert (reason.seen, reason.of) == (100, 1003)
         assert reason.expected == ("git", "ls", "sudo reboot")
-        share = MIX * 100.5 / (1003 + 0.5 * len(tokenizer.heads[1].tokens))
-        assert reason.bits == pytest.approx(-log2(share), abs=0.01)
+        share = lstm.counts.judge(lstm.counts.start(), token_of(tokenizer, "vim"), 0).probability
+        assert share == pytest.approx(0.1, abs=0.01)
+        assert reason.bits == pytest.approx(-log2(MIX * share), abs=0.01)
 
     def test_expected_is_what_was_expected_before(self, tokenizer: Tokenizer) -> None:
         """What was expected is read off the state before the action, not the one that the action led to."""
@@ -154,14 +157,10 @@ class TestSurprises:
         """A query that training never saw is a new kind of action."""
         bias = np.zeros(tokenizer.size, np.float32)
         bias[2] = 12.0
-        reason, *_ = reasons_of(
-            tokenizer, lstm_of(tokenizer, output_bias=bias), action("kernel_modules", name="x")
-        )
-        assert (reason.kind, reason.field, reason.value) == (
-            ReasonKind.NEW_VALUE,
-            "action",
-            "kernel_modules added",
-        )
+        one = action("kernel_modules", name="x")
+        reason, *_ = reasons_of(tokenizer, lstm_of(tokenizer, output_bias=bias), one)
+        assert reason.kind is ReasonKind.NEW_VALUE
+        assert (reason.field, reason.value) == ("action", "kernel_modules added")
         assert (reason.seen, reason.of) == (0, 1003)
         assert reason.expected == ("shell_history added",)
 
@@ -189,18 +188,15 @@ class TestStrangers:
 
     def test_new_value(self, tokenizer: Tokenizer) -> None:
         """A value that training never saw, in a window unlike any, is new."""
-        reasons = reasons_of(tokenizer, svm_of(tokenizer, action(command="ls")), action(command="nmap"))
-        assert [(reason.kind, reason.value, reason.seen, reason.of) for reason in reasons] == [
-            (ReasonKind.NEW_VALUE, "nmap", 0, 1003)
-        ]
-        assert reasons[0].expected == ("ls", "git", "vim")
+        (reason,) = reasons_of(tokenizer, svm_of(tokenizer, action(command="ls")), action(command="nmap"))
+        assert (reason.kind, reason.value, reason.seen, reason.of) == (ReasonKind.NEW_VALUE, "nmap", 0, 1003)
+        assert reason.expected == ("ls", "git", "vim")
 
     def test_rare_value(self, tokenizer: Tokenizer) -> None:
         """A value of less than one action in 100 is rare."""
-        reasons = reasons_of(tokenizer, svm_of(tokenizer, action(command="ls")), action(command="sudo reboot"))
-        assert [(reason.kind, reason.value, reason.seen) for reason in reasons] == [
-            (ReasonKind.RARE_VALUE, "sudo reboot", 3)
-        ]
+        svm = svm_of(tokenizer, action(command="ls"))
+        (reason,) = reasons_of(tokenizer, svm, action(command="sudo reboot"))
+        assert (reason.kind, reason.value, reason.seen) == (ReasonKind.RARE_VALUE, "sudo reboot", 3)
 
     def test_a_column_never_seen_is_new(self, tokenizer: Tokenizer) -> None:
         """A column that training never saw has no count and nothing expected."""
@@ -228,16 +224,54 @@ class TestStrangers:
         assert [reason.kind is ReasonKind.UNUSUAL_MIX for reason in reasons] == [False, False, window]
 
 
+class TestBoth:
+    """The reasons of both views together."""
+
+    def test_the_sequence_speaks_of_an_action(self, tokenizer: Tokenizer) -> None:
+        """While the window asks for nothing, the reasons are the sequence model's."""
+        lstm, svm = expecting(tokenizer, "git", "ls"), svm_of(tokenizer, action(command="ls"))
+        for command in ("vim", "nmap", "sudo reboot", "git"):
+            one = action(command=command)
+            assert reasons_of(tokenizer, Both(lstm, svm), one) == reasons_of(tokenizer, lstm, one)
+
+    def test_the_window_speaks_of_the_mix(self, tokenizer: Tokenizer) -> None:
+        """A window that asks for it adds one reason at the end: what is strangest to it, and what it lacks."""
+        lstm = expecting(tokenizer, "git", "ls")
+        svm = svm_of(tokenizer, action(command="ls"), action(command="git"))
+        first, mix = reasons_of(tokenizer, Both(lstm, svm), action(command="vim"), window=True)
+        assert first.kind is ReasonKind.UNEXPECTED_NEXT
+        assert mix == reasons_of(tokenizer, svm, action(command="vim"), window=True)[-1]
+        assert (mix.kind, mix.value) == (ReasonKind.UNUSUAL_MIX, "vim")
+
+    def test_a_usual_action_in_an_odd_window(self, tokenizer: Tokenizer) -> None:
+        """Where the action is what was expected, the mix of the window is the one reason."""
+        lstm, svm = expecting(tokenizer, "vim"), svm_of(tokenizer, action(command="ls"))
+        found = reasons_of(tokenizer, Both(lstm, svm), action(command="vim"), window=True)
+        assert [reason.kind for reason in found] == [ReasonKind.UNUSUAL_MIX]
+
+    @pytest.mark.parametrize("window", [False, True])
+    def test_at_most_three(self, *, window: bool) -> None:
+        """Of many surprising columns three are told, or two and the mix."""
+        columns = [f"c{number}" for number in range(6)]
+        tokenizer = fitted([action(**dict.fromkeys(columns, "usual"))] * 200)
+        usual, odd = (action(**dict.fromkeys(columns, value)) for value in ("usual", "new"))
+        bias = np.zeros(tokenizer.size, np.float32)
+        bias[[head.start + 1 for head in tokenizer.heads[1:]]] = 5.0
+        both = Both(lstm_of(tokenizer, output_bias=bias), svm_of(tokenizer, usual))
+        kinds = [reason.kind for reason in reasons_of(tokenizer, both, odd, window=window)]
+        last = ReasonKind.UNUSUAL_MIX if window else ReasonKind.NEW_VALUE
+        assert kinds == [ReasonKind.NEW_VALUE, ReasonKind.NEW_VALUE, last]
+
+
 class TestHostileValues:
     """Whoever writes the log chooses what is shown."""
 
-    @pytest.mark.parametrize("detector", ["lstm", "svm"])
+    @pytest.mark.parametrize("detector", ["lstm", "svm", "both"])
     def test_are_cut(self, detector: str) -> None:
         """Values, queries and what was expected instead are shown up to MAX_TEXT characters."""
         tokenizer = fitted([action(command="l" * 5000)] * 200)
-        made: Detector = svm_of(tokenizer, action(command="l" * 5000))
-        if detector == "lstm":
-            made = expecting(tokenizer, "l" * 5000)
+        lstm, svm = expecting(tokenizer, "l" * 5000), svm_of(tokenizer, action(command="l" * 5000))
+        made: Detector = {"lstm": lstm, "svm": svm, "both": Both(lstm, svm)}[detector]
         found = [
             *reasons_of(tokenizer, made, action(command="n" * 100_000), window=True),
             *reasons_of(tokenizer, made, action("q" * 100_000, command="ls"), window=True),
@@ -309,6 +343,7 @@ def test_another_detector_is_refused() -> None:
     tokenizer = fitted(HISTORY)
     lstm, svm = lstm_of(tokenizer), svm_of(tokenizer, action(command="ls"))
     one = action(command="ls")
-    evidence = Evidence(0.0, 0.0, 0.0, (1.0, 1.0))
-    with pytest.raises(TypeError, match="Lstm"):
-        explain(tokenizer, lstm, svm.start(), one, tokenizer.encode(one), evidence, window=False)
+    evidence = Evidence(0.0, 0.0, (0.0,), (1.0, 1.0))
+    for detector, name in ((lstm, "Lstm"), (Both(lstm, svm), "Both")):
+        with pytest.raises(TypeError, match=name):
+            explain(tokenizer, detector, svm.start(), one, tokenizer.encode(one), evidence, window=False)

@@ -254,7 +254,7 @@ def test_a_watch_that_has_gone_blind_says_so(folder: Path, daemon: Daemon) -> No
     assert f"{log}: cannot be read at the moment" in daemon.errors
 
 
-@pytest.mark.parametrize("algorithm", ["OCSVM", "LSTM"])
+@pytest.mark.parametrize("algorithm", ["OCSVM", "BOTH"])
 def test_training_with_nobody_to_talk_to_still_trains(algorithm: str, folder: Path, tmp_path: Path) -> None:
     """A closed standard error costs the words, and not the model."""
     command = f"exec {sys.executable} -m anomaly train --user alice -a {algorithm} -l $0 --models $1 2>&-"

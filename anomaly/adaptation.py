@@ -1,0 +1,178 @@
+"""Guarded learning while running: what is not suspected is learned, and nothing else.
+
+Behaviour drifts; a model that stands still alarms about its own user within weeks. But what learns from whoever
+sits at the keyboard can be taught by an intruder. So actions are learned a hundred at a time, only after the
+hundred that followed them have been judged too, with weight ``1 - P(somebody else)`` at its worst moment in
+both; never if any of it alarmed, and never more in a day of the log than two of the user's usual days. Beside it
+stands the model as it was trained, which judges what is learned: where it would have been surprised time and
+again, that is drift, and is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from anomaly.calibration import Tail
+from anomaly.detectors.interface import WINDOW, Detector
+from anomaly.records import ALARM
+from anomaly.risk import Fusion, probability
+from anomaly.tokenizer import BUCKETS, Tokens
+
+DAYS = 2.0
+"""Usual days' worth of actions that one day may add."""
+
+STRANGE = 20.0
+"""Risk from which on the model as trained is called surprised: 1 window in 100."""
+
+REMEMBERED = 20
+"""Learned chunks that drift is told by."""
+
+DRIFTED = 0.5
+"""Share of them that surprise the model as trained, from which on the user has drifted."""
+
+_DAY = 86_400
+
+
+class Progress(msgspec.Struct):
+    """How far a model has moved since training, as counts of actions; part of what is saved."""
+
+    generation: int = 0
+    """Times that something was learned."""
+    learned: int = 0
+    refused: int = 0
+    """Left out because they were suspected."""
+    capped: int = 0
+    """Left out because the day had brought enough."""
+    first: int = 0
+    """Time of the first action learned, in seconds since 1970 UTC."""
+    last: int = 0
+    recent: list[bool] = []
+    """Of the last learned chunks, whether each surprises the model as trained."""
+
+    @property
+    def drift(self) -> float:
+        """Share of the last learned chunks that surprise the model as trained, in 0..1."""
+        return sum(self.recent) / REMEMBERED
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the user is so far from what was trained that somebody should look."""
+        return self.drift >= DRIFTED
+
+
+class _Chunk(NamedTuple):
+    actions: list[Tokens]
+    worst: float
+    """The highest probability that it was somebody else, over all its actions."""
+    strange: bool
+    """Whether the model as trained is surprised by it."""
+    time: int
+
+
+class Adaptation:
+    """Decides what one user's detector learns.
+
+    Parameters
+    ----------
+    detector, fusion, tail
+        The user's; ``tail`` gives the risk of log-odds.
+    usual
+        Actions that the user does in a day.
+    progress
+        What was learned so far, where it goes on.
+    """
+
+    def __init__(
+        self, detector: Detector, fusion: Fusion, tail: Tail, usual: float, progress: Progress | None = None
+    ) -> None:
+        self._detector, self._fusion, self._tail = detector, fusion, tail
+        self._most = max(DAYS * usual, 2.0 * WINDOW)
+        self.progress = progress or Progress()
+        self._actions: list[Tokens] = []
+        self._worst = 0.0
+        self._waiting: _Chunk | None = None
+        self._day = self._today = 0
+
+    def observe(self, state: Any, tokens: Tokens, odds: float, risk: float, time: int) -> None:  # noqa: ANN401
+        """Take note of an action that was just judged, and let the detector learn when its turn has come.
+
+        Parameters
+        ----------
+        state
+            The detector's, with the action as the last of its window.
+        tokens
+            The action.
+        odds, risk
+            Of the window that it ends: log-odds in nats, and the figure that alarms.
+        time
+            In seconds since 1970 UTC, by the log; 0 where it does not say.
+        """
+        self._actions.append(tokens)
+        self._worst = max(self._worst, 1.0 if risk >= ALARM else probability(odds))
+        if len(self._actions) < WINDOW:
+            return
+        views = self._detector.as_trained(state)
+        strange = self._tail.score(self._fusion.unfiltered(views)) >= STRANGE
+        done = _Chunk(self._actions, self._worst, strange, time)
+        if self._waiting is not None:
+            self._learn(state, self._waiting, after=done)
+        self._waiting, self._actions, self._worst = done, [], 0.0
+
+    def _learn(self, state: Any, chunk: _Chunk, after: _Chunk) -> None:  # noqa: ANN401 - each detector has its own
+        progress = self.progress
+        weight = 1.0 - max(chunk.worst, after.worst)
+        if chunk.time // _DAY != self._day:
+            self._day, self._today = chunk.time // _DAY, 0
+        if weight <= 0.0:
+            progress.refused += len(chunk.actions)
+        elif chunk.time and self._today + len(chunk.actions) > self._most:
+            progress.capped += len(chunk.actions)
+            weight = 0.0
+        self._detector.learn(state, chunk.actions, weight)
+        progress.generation += 1
+        if weight <= 0.0:
+            return
+        self._today += len(chunk.actions)
+        progress.learned += len(chunk.actions)
+        progress.first = progress.first or chunk.time
+        progress.last = max(progress.last, chunk.time)
+        progress.recent = [*progress.recent, chunk.strange][-REMEMBERED:]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is waiting, as JSON-able values; what was learned is ``progress`` and the detector's."""
+        waiting = self._waiting
+        return {
+            "actions": self._actions,
+            "worst": self._worst,
+            "waiting": None if waiting is None else list(waiting),
+            "day": [self._day, self._today],
+        }
+
+    def restore(self, saved: Mapping[str, Any], size: int) -> None:
+        """Go on from what :meth:`to_json` gave, with a vocabulary of ``size`` tokens.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            It does not fit.
+        """
+        self._actions = [_tokens(entry, size) for entry in saved["actions"]]
+        self._worst = float(saved["worst"])
+        if len(self._actions) >= WINDOW:
+            raise ValueError("more actions are waiting than can be")
+        if saved["waiting"] is not None:
+            actions, worst, strange, time = saved["waiting"]
+            self._waiting = _Chunk([_tokens(e, size) for e in actions], float(worst), bool(strange), int(time))
+        self._day, self._today = map(int, saved["day"])
+
+
+def _tokens(saved: Sequence[Any], size: int) -> Tokens:
+    ids, buckets, marks = (tuple(map(int, part)) for part in saved)
+    if not ids or not all(0 < token < size for token in ids) or not all(0 <= b < BUCKETS for b in buckets):
+        raise ValueError("what was to be learned is of another vocabulary")
+    if len(marks) != len(ids):
+        raise ValueError("what was to be learned does not pair up")
+    return Tokens(ids, buckets, marks)

@@ -1,0 +1,82 @@
+"""Where one user stands: the state that scoring carries from one action of the user to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from anomaly.adaptation import Adaptation
+from anomaly.admission import Admission
+from anomaly.learned import Learned
+from anomaly.records import ModelRef
+from anomaly.risk import Filter
+from anomaly.store import Stored
+
+
+class Standing:
+    """One user's model, the state of everything that judges the user, and what was learned.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        By the constructor, where ``saved`` or ``learned`` do not fit the model.
+    """
+
+    def __init__(
+        self, stored: Stored, saved: Mapping[str, Any] | None, *, adapt: bool, learned: Learned | None = None
+    ) -> None:
+        self.stored = stored
+        self.adapt = adapt
+        self.kept: Any = None
+        """Where what was learned is kept, None where nothing was."""
+        self.kept_generation = 0
+        model = stored.model
+        self.risk: float | None = None
+        self.adaptation = self._adaptation(learned)
+        if saved is None:
+            self.state = model.detector.start()
+            self.admission, self.filter = Admission(), Filter(model.fusion)
+        else:
+            self.state = model.detector.resume(saved["state"], learned.arrays if learned is not None else None)
+            self.admission = Admission((int(run), int(same)) for run, same in saved["admission"])
+            self.filter = Filter(model.fusion, map(float, saved["odds"]))
+            self.risk = None if saved["risk"] is None else float(saved["risk"])
+            if self.adaptation is not None and saved["adaptation"] is not None:
+                self.adaptation.restore(saved["adaptation"], model.tokenizer.size)
+        self.refresh()
+
+    def _adaptation(self, learned: Learned | None) -> Adaptation | None:
+        model = self.stored.model
+        usual = model.card.actions / max(model.card.days, 1)
+        progress = learned.progress if learned is not None else None
+        tail = model.calibration.window
+        return Adaptation(model.detector, model.fusion, tail, usual, progress) if self.adapt else None
+
+    def forget(self) -> None:
+        """Go on as the model was trained, where the user stands."""
+        self.state = self.stored.model.detector.resume(self.state.to_json())
+        self.adaptation = self._adaptation(None)
+        self.kept, self.kept_generation = None, 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Let the reference say how the model stands."""
+        card = self.stored.model.card
+        drifted = self.adaptation is not None and self.adaptation.progress.drifted
+        self.reference = ModelRef(card.algorithm.value, self.stored.version, "drifted" if drifted else "ready")
+
+    def identity(self) -> list[Any]:
+        """Tell one trained model from another: a state fits only the model it came from."""
+        card = self.stored.model.card
+        return [card.algorithm.value, self.stored.version, card.fingerprint]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return where it stands, as JSON-able values; not what was learned."""
+        return {
+            "model": self.identity(),
+            "risk": self.risk,
+            "state": self.state.to_json(),
+            "odds": list(self.filter.odds),
+            "admission": list(self.admission.window),
+            "adaptation": self.adaptation.to_json() if self.adaptation is not None else None,
+        }

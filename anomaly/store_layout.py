@@ -1,0 +1,94 @@
+"""How the store's directory is laid out, and how its files are named and written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from anomaly.errors import ModelRefused
+
+SUFFIX = ".safetensors"
+LEARNED = ".learned"
+
+_VERSION = re.compile(r"([1-9][0-9]{0,8})\.safetensors")
+_SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+_LONGEST = 120
+
+
+def encode_user(user: str) -> str:
+    """Give the directory name of a user: percent-encoded, and cut with a hash where it would be too long.
+
+    Examples
+    --------
+    >>> encode_user("alice"), encode_user("../../x"), encode_user("")
+    ('alice', '%2E%2E%2F%2E%2E%2Fx', '%')
+    """
+    raw = user.encode("utf-8", "surrogatepass")
+    text = "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in raw) or "%"
+    return text if len(text) <= _LONGEST else f"{text[:40]}~{hashlib.sha256(raw).hexdigest()}"
+
+
+def decode_user(name: str) -> str | None:
+    """Undo :func:`encode_user`; None where it cannot be told, or was not its work."""
+    try:
+        user = unquote_to_bytes(name).decode("utf-8", "surrogatepass") if name != "%" else ""
+    except UnicodeError:
+        return None
+    return user if encode_user(user) == name else None
+
+
+@contextmanager
+def directory(where: Path, root: int | None) -> Iterator[int | None]:
+    """Open a directory, None where there is none; within the store (``root``) no link is followed."""
+    # The store itself may be a link (systemd makes StateDirectory one); nothing within it may.
+    follow = 0 if root is None else os.O_NOFOLLOW
+    try:
+        name = where if root is None else where.name
+        folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=root)
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError as error:
+        raise ModelRefused(f"{where} is no directory that we can use: {error.strerror}.") from error
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def versions(folder: int) -> list[int]:
+    """Return the versions that a user's directory holds, ascending."""
+    return sorted(int(match[1]) for name in os.listdir(folder) if (match := _VERSION.fullmatch(name)))
+
+
+def learned_names(folder: int, version: int) -> list[str]:
+    """Return the names of what a version has learned, two of each log; the one written last is at the end."""
+    begin = f"{version}."
+    found = [name for name in os.listdir(folder) if name.startswith(begin) and name.endswith(LEARNED)]
+    found.sort(key=lambda name: (os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns, name))
+    return [name.removeprefix(begin).removesuffix(LEARNED) for name in found]
+
+
+def write_file(folder: int, name: str, data: bytes) -> None:
+    """Replace a file in one step, so that a reader sees the old one or the new one, whole."""
+    temporary = f".{name}.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=folder)  # left by a process of the same number that was killed
+    descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
+    os.fsync(folder)
