@@ -82,6 +82,7 @@ main.add_command(cli_models.models)
 @click.option("--since", type=options.Moment(), help="Learn from this time of the log on (UTC).")
 @click.option("--until", type=options.Moment(), help="Learn up to this time of the log (UTC).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds and logs give equal models.")
+@options.without
 def train(
     user: str | None,
     all_users: bool,
@@ -91,6 +92,7 @@ def train(
     since: int | None,
     until: int | None,
     seed: int,
+    without: Sequence[str],
 ) -> None:
     """Learn users from a log and its archives, and store a model of each.
 
@@ -104,7 +106,11 @@ def train(
     from anomaly.harvest import Period
 
     chosen = options.chosen_user(user, all_users)
-    _enrol(Enrolment(tuple(logs), models, Algorithm(algorithm), chosen, Period(since, until), seed))
+    period = Period(since, until)
+    asked = Enrolment(
+        tuple(logs), models, Algorithm(algorithm), chosen, period, seed, without=tuple(sorted(set(without)))
+    )
+    _enrol(asked)
 
 
 @main.command()
@@ -113,6 +119,7 @@ def train(
 @options.models
 @options.state
 @options.output_format
+@options.adapt
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new actions, or end.")
 @click.option(
     "--from",
@@ -142,6 +149,7 @@ def predict(
     models: Path,
     state: Path,
     output: str,
+    adapt: bool,
     follow: bool,
     begin: Any,  # noqa: ANN401 - a Choice
     min_score: float,
@@ -158,9 +166,56 @@ def predict(
     from anomaly.records import Severity
 
     chosen = options.chosen_user(user, all_users)
-    tally = _predict(Prediction(log, models, state, chosen, follow, begin, min_score), output)
+    tally = _predict(Prediction(log, models, state, chosen, follow, begin, min_score, adapt), output)
     if fail_on and tally.worst().rank >= Severity(fail_on).rank:
         sys.exit(EXIT_FOUND)
+
+
+@main.command()
+@click.option("--user", metavar="NAME", required=True, help="Whose model.")
+@click.option("--own", type=options.Place(), multiple=True, help="A log of the user's; may be given again.")
+@click.option("--other", type=options.Place(), multiple=True, help="A log of somebody else; may be given again.")
+@click.option("--labels", type=options.Place(), help="Table whose column 'line' names others' lines in --own.")
+@options.algorithms
+@options.models
+@options.adapt
+@options.alarm
+@click.option("--plot", type=options.Place(), help="Write a picture of it to this HTML file.")
+@options.output_format
+def evaluate(
+    user: str,
+    own: Sequence[Path],
+    other: Sequence[Path],
+    labels: Path | None,
+    algorithms: Sequence[str],
+    models: Path,
+    adapt: bool,
+    alarm: float,
+    plot: Path | None,
+    output: str,
+) -> None:
+    """Say how well a user's model tells the user from others, by logs of which that is known.
+
+    Blocks of 100 actions are judged by the risk after the last. A block is somebody else's if at least half of
+    it is. Shares are in per cent; delay is in actions.
+
+    \b
+    Example:
+      anomaly evaluate --user alice --own alice.log --other bob.log
+      anomaly evaluate --user alice --own week.log --labels week.csv -a OCSVM -a BOTH
+    """
+    from anomaly.assessment import Assessment, assess, row, sheet
+    from anomaly.detectors.interface import Algorithm
+
+    chosen = tuple(Algorithm(name) for name in algorithms)
+    asked = Assessment(user, models, tuple(own), tuple(other), labels, chosen, alarm, adapt)
+    outcomes = list(assess(asked, terminal.watch()))
+    rows = [row(outcome) for outcome in outcomes] if output == "json" else sheet(outcomes, alarm)
+    terminal.print_rows(rows, output)
+    if plot is not None:
+        from anomaly.plot import write_plot
+
+        write_plot(plot, f"How well {user} is told from others", outcomes, alarm)
 
 
 @main.command()
@@ -225,7 +280,8 @@ def demo(algorithm: str) -> None:
 @options.models
 @options.state
 @options.output_format
-def run(algorithm: str, log: Path, models: Path, state: Path, output: str) -> None:
+@options.adapt
+def run(algorithm: str, log: Path, models: Path, state: Path, output: str, adapt: bool) -> None:
     """Learn every user in the log who has no model of this algorithm in use, then score each new action.
 
     \b
@@ -237,7 +293,7 @@ def run(algorithm: str, log: Path, models: Path, state: Path, output: str) -> No
     from anomaly.prediction import Prediction
 
     _enrol(Enrolment((log,), models, Algorithm(algorithm), keep=True))
-    _predict(Prediction(log, models, state, user=None, follow=True), output)
+    _predict(Prediction(log, models, state, user=None, follow=True, adapt=adapt), output)
 
 
 def _enrol(asked: Enrolment) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from anomaly import options
 from anomaly.terminal import print_rows, say
+
+if TYPE_CHECKING:
+    from anomaly.store import Store
 
 
 @click.group()
@@ -55,22 +59,60 @@ def show(user: str, version: int | None, models: Path, output: str) -> None:
 @models.command()
 @click.option("--user", metavar="NAME", required=True, help="Whose model.")
 @click.option("--to", type=click.IntRange(1), help="Version to use; by default the one before.")
+@click.option(
+    "--learned", is_flag=True, help="Keep the version, and take away what it has learned since training."
+)
 @options.models
-def rollback(user: str, to: int | None, models: Path) -> None:
-    """Go back to an earlier version of a model.
+def rollback(user: str, to: int | None, learned: bool, models: Path) -> None:
+    """Go back to an earlier version of a model, or to how it was trained.
 
     \b
     Example:
       anomaly models rollback --user alice
+      anomaly models rollback --user alice --learned
     """
     from anomaly.store import Store
 
     store = Store(models)
+    if learned:
+        if to is not None:
+            raise click.UsageError("Give either --to or --learned.")
+        say(_forget(store, user))
+        return
     if to is None:
         to = store.rollback(user)
     else:
         store.use(user, to)
     say(f"{user}: model {to} is in use.")
+
+
+@models.command()
+@click.option("--user", metavar="NAME", help="Whose models; by default everyone's.")
+@options.models
+@options.output_format
+def drift(user: str | None, models: Path, output: str) -> None:
+    """Say how far models have moved since they were trained, by what they learned while running.
+
+    Drift is the share of the last 20 learned windows that would have surprised the model as it was trained.
+
+    \b
+    Example:
+      anomaly models drift --user alice
+    """
+    from anomaly.overview import drift_rows
+
+    rows = drift_rows(models, user, say)
+    print_rows(rows, output)
+    if not rows:
+        say("Nothing has been learned since training.")
+
+
+def _forget(store: Store, user: str) -> str:
+    version = store.current(user)
+    count = store.forget_learned(user, version) if version is not None else 0
+    if not count:
+        return f"{user}: nothing has been learned since training."
+    return f"{user}: model {version} is as it was trained; a running anomaly notices within seconds."
 
 
 @models.command()

@@ -25,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     state: str | msgspec.UnsetType = msgspec.UNSET
     format: Literal["text", "json"] | msgspec.UnsetType = msgspec.UNSET
     min_score: float | msgspec.UnsetType = msgspec.UNSET
+    adapt: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from anomaly.enrolment import Enrolment, enrol
 from anomaly.evaluation import auc, blocks
 from anomaly.harvest import Watch
 from anomaly.osquery import Parser
-from anomaly.records import Score, Severity
+from anomaly.records import ALARM, Score, Severity
 from anomaly.scoring import Scorer
 from anomaly.simulation import write
 from anomaly.sinks.interface import Sink
@@ -24,9 +24,6 @@ from anomaly.store import Store
 
 NORMAL = "osqueryd.results.log.gz"
 USERS = ("alice", "bob", "carol")
-ALARM = 30.0
-"""The risk that alarms: one window in a thousand of the user's own."""
-
 _SHOWN = 6
 
 
@@ -134,7 +131,7 @@ def findings(judged: list[Judged], intrusion: Intrusion) -> Iterator[str]:
         yield f"  The risk of {intrusion.victim} never reached {ALARM:.0f}; its highest was {max(risks):.1f}."
     else:
         yield (
-            f"  The risk of {intrusion.victim} reached {ALARM:.0f} (1 window in 1,000)"
+            f"  The risk of {intrusion.victim} reached {ALARM:.0f} (1 window in 300)"
             f" {sum(labels[begins:found]):,} actions after the"
         )
         yield f"  stranger began; its highest was {max(risks):.1f}."

@@ -14,7 +14,11 @@ from anomaly.config import DEFAULT_LOG, default_directory, load
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ALGORITHMS = ("LSTM", "OCSVM")
+ALGORITHMS = ("LSTM", "OCSVM", "BOTH")
+PARTS = ("lstm", "cache", "background", "folds", "filter")
+ALARM = 25.0
+"""As :data:`anomaly.records.ALARM`, which is not loaded for ``--help``."""
+
 SEVERITIES = ("notice", "warning", "critical")
 
 
@@ -63,9 +67,53 @@ def algorithm(function: F) -> F:
         "--algorithm",
         type=click.Choice(ALGORITHMS, case_sensitive=False),
         envvar="ANOMALY_ALGORITHM",
-        default="LSTM",
+        default="BOTH",
         show_default=True,
         help="What to learn with (ANOMALY_ALGORITHM).",
+    )(function)
+
+
+def algorithms(function: F) -> F:
+    """Add ``-a``, several times."""
+    return click.option(
+        "-a",
+        "--algorithm",
+        "algorithms",
+        type=click.Choice(ALGORITHMS, case_sensitive=False),
+        multiple=True,
+        help="Judge the newest model of this algorithm; by default the one in use. May be given again.",
+    )(function)
+
+
+def alarm(function: F) -> F:
+    """Add ``--alarm``."""
+    return click.option(
+        "--alarm",
+        type=click.FloatRange(0, 100),
+        default=ALARM,
+        show_default=True,
+        help="The risk from which on a block alarms.",
+    )(function)
+
+
+def without(function: F) -> F:
+    """Add ``--without``."""
+    return click.option(
+        "--without",
+        type=click.Choice(PARTS),
+        multiple=True,
+        help="Leave a part out, to see what it brings; for comparisons, not for use.",
+    )(function)
+
+
+def adapt(function: F) -> F:
+    """Add ``--adapt``."""
+    return click.option(
+        "--adapt/--no-adapt",
+        default=True,
+        show_default=True,
+        envvar="ANOMALY_ADAPT",
+        help="Learn, under guard, from what is not suspected (ANOMALY_ADAPT).",
     )(function)
 
 

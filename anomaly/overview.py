@@ -12,6 +12,7 @@ from anomaly.advice import nearest
 from anomaly.corpus import Corpus, day
 from anomaly.errors import ModelRefused, UnknownUser
 from anomaly.harvest import MIN_ACTIONS, Period, Watch, gather
+from anomaly.learned import Learned
 from anomaly.sinks.visible import columns, visible
 from anomaly.store import Store
 
@@ -59,6 +60,55 @@ def card_rows(models: Path, user: str, version: int | None) -> list[Row]:
         "silent": [".".join(name) for name in sorted(tokenizer.silent)],
     }
     return [{"entry": key, "value": value} for key, value in sorted(card.items())]
+
+
+def drift_rows(models: Path, user: str | None, say: Callable[[str], None]) -> list[Row]:
+    """Return a row for each log that a model in use has learned from since it was trained.
+
+    Raises
+    ------
+    UnknownUser
+        There is no model of the user asked for.
+    """
+    store = Store(models)
+    if user is not None and store.current(user) is None:
+        raise UnknownUser(f"There is no model of {user!r} in {models}. {nearest(user, store.users())}".rstrip())
+    rows = []
+    for name in [user] if user is not None else store.users():
+        try:
+            version = store.current(name)
+            found = _learned(store, name, version) if version is not None else []
+        except (ModelRefused, ValueError) as error:
+            say(f"What was learned of {name!r} is refused: {error}")
+            continue
+        rows += [_drift_row(learned) for learned in found]
+    return rows
+
+
+def _learned(store: Store, user: str, version: int) -> list[Learned]:
+    """Return what a model has learned, the file written last of the two of each log."""
+    newest: dict[str, Learned] = {}
+    for name in store.learned(user, version):
+        data = store.read_learned(user, version, name)
+        if data is None:
+            continue
+        newest[name.rpartition(".")[0]] = Learned.from_bytes(data)
+    return list(newest.values())
+
+
+def _drift_row(learned: Learned) -> Row:
+    progress = learned.progress
+    return {
+        "user": learned.origin.user,
+        "version": learned.origin.version,
+        "learned": progress.learned,
+        "refused": progress.refused,
+        "capped": progress.capped,
+        "drift": f"{progress.drift:.0%}",
+        "state": "drifted" if progress.drifted else "ready",
+        "last": day(progress.last),
+        "log": learned.origin.log,
+    }
 
 
 def table(rows: list[Row]) -> Iterator[str]:

@@ -326,14 +326,15 @@ def test_rsyslog_writes_what_osquery_reads() -> None:
 
 
 def test_sample_settings() -> None:
-    """The sample changes nothing as it is; with its comments taken off, it is TOML with the six settings."""
+    """The sample changes nothing as it is; with its comments taken off, it is TOML with its settings."""
     text = (_CONF / "anomaly.toml").read_text()
     assert tomllib.loads(text) == {}
     assert tomllib.loads(re.sub(r"(?m)^# (?=\w+ = )", "", text)) == {
-        "algorithm": "LSTM",
+        "algorithm": "BOTH",
         "log": "/var/log/osquery/osqueryd.results.log",
         "models": "/var/lib/anomaly/models",
         "state": "/var/lib/anomaly/state",
         "format": "text",
         "min_score": 0,
+        "adapt": True,
     }

@@ -40,7 +40,7 @@ def test_a_misspelt_setting_is_an_error_with_a_suggestion(file: Path) -> None:
     """A setting that does not exist is no silence: the nearest that does is proposed, or all are listed."""
     assert "unknown key 'algoritm'. Did you mean 'algorithm'?" in refused(file, 'algoritm = "LSTM"')
     reason = refused(file, "[daemon]\nx = 1")
-    assert "unknown key 'daemon'. There is: algorithm, format, log, min_score, models, state." in reason
+    assert "unknown key 'daemon'. There is: adapt, algorithm, format, log, min_score, models, state." in reason
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_every_setting_of_the_sample_file_exists(file: Path) -> None:
     values = load(file)
     assert set(values) == set(config.Settings.__struct_fields__)
     assert values["log"] == config.DEFAULT_LOG
-    assert (values["algorithm"], values["format"], values["min_score"]) == ("LSTM", "text", 0)
+    assert (values["algorithm"], values["format"], values["min_score"]) == ("BOTH", "text", 0)
 
 
 def test_directories_in_a_checkout() -> None:
