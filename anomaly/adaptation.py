@@ -11,6 +11,7 @@ again, that is drift, and is said.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from anomaly.calibration import Tail
 from anomaly.detectors.interface import WINDOW, Detector
 from anomaly.records import ALARM
-from anomaly.risk import Fusion, probability
+from anomaly.risk import Fusion, logit, probability
 from anomaly.tokenizer import BUCKETS, Tokens
 
 DAYS = 2.0
@@ -30,10 +31,11 @@ STRANGE = 20.0
 REMEMBERED = 20
 """Learned chunks that drift is told by."""
 
-DRIFTED = 0.5
+DRIFTED = 0.4
 """Share of them that surprise the model as trained, from which on the user has drifted."""
 
 _DAY = 86_400
+_MARKS = 1 << 32  # hashes have 32 bits
 
 
 class Progress(msgspec.Struct):
@@ -94,6 +96,8 @@ class Adaptation:
         self._actions: list[Tokens] = []
         self._worst = 0.0
         self._waiting: _Chunk | None = None
+        self._as_trained = logit(fusion.start)
+        """Log-odds of the last chunk, by the model as trained: it has a filter of its own."""
         self._day = self._today = 0
 
     def observe(self, state: Any, tokens: Tokens, odds: float, risk: float, time: int) -> None:  # noqa: ANN401
@@ -114,8 +118,9 @@ class Adaptation:
         self._worst = max(self._worst, 1.0 if risk >= ALARM else probability(odds))
         if len(self._actions) < WINDOW:
             return
-        views = self._detector.as_trained(state)
-        strange = self._tail.score(self._fusion.unfiltered(views)) >= STRANGE
+        evidence = self._fusion.evidence(self._detector.as_trained(state))
+        self._as_trained = self._fusion.follow(self._as_trained, evidence)
+        strange = self._tail.score(self._as_trained) >= STRANGE
         done = _Chunk(self._actions, self._worst, strange, time)
         if self._waiting is not None:
             self._learn(state, self._waiting, after=done)
@@ -149,6 +154,7 @@ class Adaptation:
             "worst": self._worst,
             "waiting": None if waiting is None else list(waiting),
             "day": [self._day, self._today],
+            "as_trained": self._as_trained,
         }
 
     def restore(self, saved: Mapping[str, Any], size: int) -> None:
@@ -159,20 +165,35 @@ class Adaptation:
         ValueError, KeyError, TypeError
             It does not fit.
         """
-        self._actions = [_tokens(entry, size) for entry in saved["actions"]]
-        self._worst = float(saved["worst"])
+        try:
+            self._actions = [_tokens(entry, size) for entry in saved["actions"]]
+            self._worst = _share(saved["worst"])
+            if saved["waiting"] is not None:
+                actions, worst, strange, time = saved["waiting"]
+                self._waiting = _Chunk(
+                    [_tokens(e, size) for e in actions], _share(worst), bool(strange), int(time)
+                )
+            self._day, self._today = map(int, saved["day"])
+            self._as_trained = float(saved["as_trained"])
+        except OverflowError as error:
+            raise ValueError("what was saved holds no such number") from error
         if len(self._actions) >= WINDOW:
             raise ValueError("more actions are waiting than can be")
-        if saved["waiting"] is not None:
-            actions, worst, strange, time = saved["waiting"]
-            self._waiting = _Chunk([_tokens(e, size) for e in actions], float(worst), bool(strange), int(time))
-        self._day, self._today = map(int, saved["day"])
+        if not isfinite(self._as_trained):
+            raise ValueError("what was saved holds no log-odds")
+
+
+def _share(saved: Any) -> float:  # noqa: ANN401 - from a file
+    share = float(saved)
+    if not 0.0 <= share <= 1.0:
+        raise ValueError("what was saved holds no probability")
+    return share
 
 
 def _tokens(saved: Sequence[Any], size: int) -> Tokens:
     ids, buckets, marks = (tuple(map(int, part)) for part in saved)
     if not ids or not all(0 < token < size for token in ids) or not all(0 <= b < BUCKETS for b in buckets):
         raise ValueError("what was to be learned is of another vocabulary")
-    if len(marks) != len(ids):
+    if len(marks) != len(ids) or not all(0 <= mark < _MARKS for mark in marks):
         raise ValueError("what was to be learned does not pair up")
     return Tokens(ids, buckets, marks)

@@ -158,6 +158,7 @@ class Follower:
                 )
             )
             self._unsaved = False
+            self.scorer.saved()
         except StateError as error:
             # Scoring goes on: what is lost is only where to go on after a restart.
             self.tally.checkpoint_errors += 1

@@ -19,11 +19,10 @@ from safetensors.numpy import load, save
 
 from anomaly.adaptation import REMEMBERED, Progress
 from anomaly.detectors.interface import Arrays
-from anomaly.errors import ModelRefused, StoreUnwritable
+from anomaly.errors import AnomalyError, ModelRefused
 from anomaly.store import Store
 
 SCHEMA = 1
-MAX_BYTES = 16 << 20
 _KEY = "anomaly"
 
 
@@ -37,6 +36,10 @@ class Origin(msgspec.Struct, frozen=True):
     """Of what the model was trained on."""
     log: str
     """The log it was learned from, for people."""
+
+    def same_model(self, other: Origin) -> bool:
+        """Say whether both are of one model; one log may go by several names."""
+        return msgspec.structs.replace(self, log=other.log) == other
 
 
 class Learned(NamedTuple):
@@ -75,14 +78,14 @@ class Keeper(ABC):
     """Keeps what users' models learn."""
 
     @abstractmethod
-    def keep(self, user: str, version: int, generation: int, data: bytes) -> Any:  # noqa: ANN401 - its own affair
-        """Keep it, and return a JSON-able reference to it."""
+    def keep(self, user: str, version: int, data: bytes, saved: Any) -> Any:  # noqa: ANN401 - its own affair
+        """Keep it, and return a JSON-able reference to it; what the reference ``saved`` names stays as it is."""
 
     @abstractmethod
     def fetch(self, user: str, version: int, reference: Any) -> bytes | None:  # noqa: ANN401 - its own affair
         """Return what was kept; None where it is gone, or is not what it was."""
 
-    def forgotten(self, user: str, version: int) -> bool:  # noqa: ARG002 - for those where it can happen
+    def forgotten(self, user: str, version: int, reference: Any) -> bool:  # noqa: ANN401, ARG002 - where it can happen
         """Say whether somebody has taken away what was kept: the model is to go on as it was trained."""
         return False
 
@@ -90,7 +93,7 @@ class Keeper(ABC):
 class EmbeddedKeeper(Keeper):
     """Keeps it within the reference itself, and so within the checkpoint."""
 
-    def keep(self, user: str, version: int, generation: int, data: bytes) -> str:  # noqa: ARG002 - the interface
+    def keep(self, user: str, version: int, data: bytes, saved: Any) -> str:  # noqa: ANN401, ARG002 - the interface
         """Return it as text."""
         return base64.b64encode(data).decode("ascii")
 
@@ -105,7 +108,7 @@ class EmbeddedKeeper(Keeper):
 
 
 class StoreKeeper(Keeper):
-    """Keeps it beside the model, in two places by turns: the one that the last checkpoint names stays as it is.
+    """Keeps it beside the model, in two places: the one that the last checkpoint names stays as it is.
 
     Parameters
     ----------
@@ -125,16 +128,16 @@ class StoreKeeper(Keeper):
         self.refused: str | None = None
         """Why it could not be kept beside the model, as a sentence; None where it could."""
 
-    def keep(self, user: str, version: int, generation: int, data: bytes) -> Any:  # noqa: ANN401 - a reference
+    def keep(self, user: str, version: int, data: bytes, saved: Any) -> Any:  # noqa: ANN401 - a reference
         """Write the file; where that is not possible, keep it in the checkpoint."""
-        slot = generation % 2
+        slot = 1 - int(saved["slot"]) % 2 if isinstance(saved, dict) else 0
         try:
             self._store.write_learned(user, version, f"{self._name}.{slot}", data)
-        except (StoreUnwritable, ModelRefused) as error:
+        except AnomalyError as error:
             if self.refused is None:
                 self._say(f"What is learned is kept in the checkpoint, not beside the model. {error}")
             self.refused = str(error)
-            return self._embedded.keep(user, version, generation, data)
+            return self._embedded.keep(user, version, data, saved)
         return {"slot": slot, "sha256": hashlib.sha256(data).hexdigest()}
 
     def fetch(self, user: str, version: int, reference: Any) -> bytes | None:  # noqa: ANN401 - from the checkpoint
@@ -149,9 +152,9 @@ class StoreKeeper(Keeper):
             return None
         return data
 
-    def forgotten(self, user: str, version: int) -> bool:
-        """Say whether both places are empty."""
+    def forgotten(self, user: str, version: int, reference: Any) -> bool:  # noqa: ANN401 - from the checkpoint
+        """Say whether both places are empty, where the reference names one."""
         try:
-            return self.refused is None and not self._store.has_learned(user, version, self._name)
+            return isinstance(reference, dict) and not self._store.has_learned(user, version, self._name)
         except ModelRefused:
             return False

@@ -62,9 +62,10 @@ class Fusion:
             views = [tail.score(view) for tail, view in zip(self.tails, views, strict=True)]
         return self.bias + sum(weight * view for weight, view in zip(self.weights, views, strict=True))
 
-    def unfiltered(self, views: Sequence[float]) -> float:
-        """Return the log-odds that a window is somebody else's, where nothing is known of the windows before."""
-        return logit(self.start) + self.evidence(views)
+    def follow(self, before: float, evidence: float) -> float:
+        """Return the log-odds of a window from those of the window just before it and its own evidence."""
+        stranger = probability(before)
+        return logit(self.start * (1.0 - stranger) + self.stay * stranger) + evidence
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays."""
@@ -97,10 +98,8 @@ class Filter:
 
     def step(self, evidence: float) -> float:
         """Take in the evidence of the window that an action ends, and return its log-odds."""
-        fusion = self._fusion
-        before = probability(self.odds[0]) if len(self.odds) == WINDOW else fusion.start
-        prior = fusion.start * (1.0 - before) + fusion.stay * before
-        self.odds.append(logit(prior) + evidence)
+        before = self.odds[0] if len(self.odds) == WINDOW else logit(self._fusion.start)
+        self.odds.append(self._fusion.follow(before, evidence))
         return self.odds[-1]
 
 

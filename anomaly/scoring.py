@@ -109,6 +109,11 @@ class Scorer:
         states = {name: self._export(name, user) for name, user in self._users.items()}
         return {**self._saved, **states}
 
+    def saved(self) -> None:
+        """Take note that what :meth:`export` gave last is safe: it is what a restart will go on from."""
+        for user in self._users.values():
+            user.safe = user.kept
+
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what :meth:`export` gave. A state of another model is left aside when its user acts."""
         self._saved = dict(saved)
@@ -198,24 +203,24 @@ class Scorer:
         if reference is not None and self._adapt:
             data = self._keeper.fetch(name, stored.version, reference)
             learned = Learned.from_bytes(data) if data is not None else None
-            if learned is None or learned.origin != self._origin(name, stored):
+            if learned is None or not learned.origin.same_model(self._origin(name, stored)):
                 self._say(f"What was learned of {name!r} since training is gone; it is learned anew.")
                 saved = {**saved, "adaptation": None}
                 learned = None
         user = Standing(stored, saved, adapt=self._adapt, learned=learned)
-        user.kept = reference if learned is not None else None
+        user.kept = user.safe = reference if learned is not None or not self._adapt else None
         user.kept_generation = learned.progress.generation if learned is not None else 0
         return user
 
     def _export(self, name: str, user: Standing) -> dict[str, Any]:
         generation = user.adaptation.progress.generation if user.adaptation is not None else 0
-        if user.kept is not None and self._keeper.forgotten(name, user.stored.version):
+        if user.kept is not None and self._keeper.forgotten(name, user.stored.version, user.kept):
             user.forget()
             self._say(f"What was learned of {name!r} since training was taken away; it is learned anew.")
         elif user.adaptation is not None and generation != user.kept_generation:
             arrays = user.stored.model.detector.learned(user.state)
             learned = Learned(self._origin(name, user.stored), user.adaptation.progress, arrays)
-            user.kept = self._keeper.keep(name, user.stored.version, generation, learned.to_bytes())
+            user.kept = self._keeper.keep(name, user.stored.version, learned.to_bytes(), user.safe)
             user.kept_generation = generation
         return user.to_json() | {"learned": user.kept}
 

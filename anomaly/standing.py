@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from anomaly.adaptation import Adaptation
 from anomaly.admission import Admission
+from anomaly.calibration import MAX_SCORE
 from anomaly.learned import Learned
 from anomaly.records import ModelRef
 from anomaly.risk import Filter
@@ -29,7 +31,11 @@ class Standing:
         self.adapt = adapt
         self.kept: Any = None
         """Where what was learned is kept, None where nothing was."""
+        self.safe: Any = None
+        """What the last checkpoint says of it: that must not be overwritten."""
         self.kept_generation = 0
+        self.set_aside: Any = None if saved is None else saved["adaptation"]
+        """What waits to be learned, where this run does not learn: the next one may."""
         model = stored.model
         self.risk: float | None = None
         self.adaptation = self._adaptation(learned)
@@ -39,8 +45,11 @@ class Standing:
         else:
             self.state = model.detector.resume(saved["state"], learned.arrays if learned is not None else None)
             self.admission = Admission((int(run), int(same)) for run, same in saved["admission"])
-            self.filter = Filter(model.fusion, map(float, saved["odds"]))
+            odds = [float(one) for one in saved["odds"]]
+            self.filter = Filter(model.fusion, odds)
             self.risk = None if saved["risk"] is None else float(saved["risk"])
+            if not all(map(isfinite, odds)) or not (self.risk is None or 0.0 <= self.risk <= MAX_SCORE):
+                raise ValueError("the saved risk is none")
             if self.adaptation is not None and saved["adaptation"] is not None:
                 self.adaptation.restore(saved["adaptation"], model.tokenizer.size)
         self.refresh()
@@ -78,5 +87,5 @@ class Standing:
             "state": self.state.to_json(),
             "odds": list(self.filter.odds),
             "admission": list(self.admission.window),
-            "adaptation": self.adaptation.to_json() if self.adaptation is not None else None,
+            "adaptation": self.adaptation.to_json() if self.adaptation is not None else self.set_aside,
         }

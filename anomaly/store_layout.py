@@ -70,8 +70,11 @@ def learned_names(folder: int, version: int) -> list[str]:
     """Return the names of what a version has learned, two of each log; the one written last is at the end."""
     begin = f"{version}."
     found = [name for name in os.listdir(folder) if name.startswith(begin) and name.endswith(LEARNED)]
-    found.sort(key=lambda name: (os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns, name))
-    return [name.removeprefix(begin).removesuffix(LEARNED) for name in found]
+    dated = []
+    for name in found:
+        with suppress(FileNotFoundError):  # taken away at this moment
+            dated.append((os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns, name))
+    return [name.removeprefix(begin).removesuffix(LEARNED) for _, name in sorted(dated)]
 
 
 def write_file(folder: int, name: str, data: bytes) -> None:

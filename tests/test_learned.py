@@ -105,9 +105,9 @@ def test_other_bytes_are_a_value_error(noise: bytes, place: int, change: int, cu
 def test_embedded_is_kept_in_the_reference(data: bytes) -> None:
     """What is kept in a reference comes out of its JSON again."""
     keeper = EmbeddedKeeper()
-    reference = json.loads(json.dumps(keeper.keep("alice", 1, 7, data)))
+    reference = json.loads(json.dumps(keeper.keep("alice", 1, data, None)))
     assert keeper.fetch("alice", 1, reference) == data
-    assert not keeper.forgotten("alice", 1)
+    assert not keeper.forgotten("alice", 1, reference)
 
 
 REFERENCES = st.recursive(
@@ -130,9 +130,10 @@ def test_a_reference_that_is_none_finds_nothing(ocsvm_models: Path, reference: A
 def test_two_places_by_turns(models: Path) -> None:
     """What the last reference names is still there once the next was kept; users, versions and logs are apart."""
     keeper, other = StoreKeeper(Store(models), LOG), StoreKeeper(Store(models), "another")
-    first, second = (keeper.keep("alice", 1, number, b"%d" % number) for number in (1, 2))
+    first = keeper.keep("alice", 1, b"1", None)
+    second = keeper.keep("alice", 1, b"2", first)
     assert [keeper.fetch("alice", 1, reference) for reference in (first, second)] == [b"1", b"2"]
-    keeper.keep("alice", 1, 3, b"3")
+    keeper.keep("alice", 1, b"3", second)
     assert [keeper.fetch("alice", 1, reference) for reference in (first, second)] == [None, b"2"]
     strangers = [keeper.fetch("bob", 1, second), keeper.fetch("alice", 2, second), other.fetch("alice", 1, second)]
     assert strangers == [None] * 3
@@ -142,7 +143,7 @@ def test_two_places_by_turns(models: Path) -> None:
 def test_what_is_not_what_was_kept_is_not_found(models: Path) -> None:
     """A file that was changed, is gone, or is a link is not found."""
     keeper = StoreKeeper(Store(models), LOG)
-    reference = keeper.keep("alice", 1, 1, b"learned")
+    reference = keeper.keep("alice", 1, b"learned", None)
     file = models / f"alice/1.{LOG}.{reference['slot']}.learned"
     assert reference["sha256"] == hashlib.sha256(b"learned").hexdigest()
     assert file.stat().st_mode & 0o777 == 0o600
@@ -158,14 +159,15 @@ def test_what_is_not_what_was_kept_is_not_found(models: Path) -> None:
 def test_forgotten_is_when_both_are_gone(models: Path) -> None:
     """What a log has taught is forgotten when neither place holds it, whatever another log has taught."""
     keeper, other = StoreKeeper(Store(models), LOG), StoreKeeper(Store(models), "another")
-    reference = keeper.keep("alice", 1, 1, b"one")
-    other.keep("alice", 1, 1, b"other")
-    assert not keeper.forgotten("alice", 1)
+    reference = keeper.keep("alice", 1, b"one", None)
+    another = other.keep("alice", 1, b"other", None)
+    assert not keeper.forgotten("alice", 1, reference)
     (models / f"alice/1.{LOG}.{reference['slot']}.learned").unlink()
-    assert keeper.forgotten("alice", 1)
-    assert not other.forgotten("alice", 1)
+    assert keeper.forgotten("alice", 1, reference)
+    assert not other.forgotten("alice", 1, another)
     assert Store(models).forget_learned("alice", 1) == 1
-    assert other.forgotten("alice", 1)
+    assert other.forgotten("alice", 1, another)
+    assert not other.forgotten("alice", 1, "kept in the checkpoint")
 
 
 class Full(Store):
@@ -199,6 +201,7 @@ class Life:
     def save(self) -> dict[str, Any]:
         """Write a checkpoint."""
         self.saved = json.loads(json.dumps(self.scorer.export()))
+        self.scorer.saved()
         reference: dict[str, Any] = self.saved["alice"]["learned"]
         return reference
 
@@ -293,12 +296,16 @@ def test_what_is_taken_away_while_it_runs_is_forgotten(life: Life) -> None:
     assert life.save() is not None
 
 
-def test_a_crash_between_the_file_and_the_checkpoint(life: Life) -> None:
-    """Where the file was written and the checkpoint was not, the older checkpoint still finds its own."""
+@pytest.mark.parametrize("tries", [1, 2, 3])
+def test_a_crash_between_the_file_and_the_checkpoint(life: Life, tries: int) -> None:
+    """Where the file was written and the checkpoint was not, however often, the older one still finds its own."""
     life.score(0, 1050)
     life.save()
     expected = life.score(1050, 1150)
     life.scorer.export()
+    for more in range(1, tries):
+        life.score(1050 + 100 * more, 1150 + 100 * more)
+        life.scorer.export()
     assert len(Store(life.models).learned("alice", 1)) == 2
     life.begin()
     assert life.score(1050, 1150) == expected

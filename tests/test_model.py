@@ -73,7 +73,7 @@ def test_round_trip(trained: Trained, actions: list[Action]) -> None:
         found = [m.detector.score(s, tokens) for m, s in zip((one, two), states, strict=True)]
         assert found[0] == found[1]
         assert one.calibration.action.score(found[0].action) == two.calibration.action.score(found[1].action)
-        odds = [m.fusion.unfiltered(e.views) for m, e in zip((one, two), found, strict=True)]
+        odds = [m.fusion.evidence(e.views) for m, e in zip((one, two), found, strict=True)]
         assert one.calibration.window.score(odds[0]) == two.calibration.window.score(odds[1])
 
 

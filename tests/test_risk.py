@@ -61,10 +61,10 @@ class TestFusion:
         assert fusion.evidence((1.0, 0.5)) == pytest.approx(0.5 + 2.0 * 10.0 + 5.0)
 
     @given(SOME)
-    def test_unfiltered(self, view: float) -> None:
-        """Where nothing is known of the windows before, somebody else is as likely as to begin in any window."""
-        fusion = Fusion([2.0], 1.0, START, STAY)
-        assert fusion.unfiltered([view]) == pytest.approx(logit(START) + 1.0 + 2.0 * view)
+    def test_without_memory_somebody_else_is_as_likely_as_to_begin(self, nats: float) -> None:
+        """Where staying is no likelier than beginning, what came before tells nothing."""
+        fusion = Fusion([2.0], 1.0, START, START)
+        assert fusion.follow(9.0, nats) == pytest.approx(logit(START) + nats)
 
     def test_views_and_weights_pair_up(self) -> None:
         """Too many views, and too few, are an error rather than left out."""
@@ -184,7 +184,7 @@ class TestFilter:
     def test_a_filter_without_memory_filters_nothing(self, evidence: list[float]) -> None:
         """Where somebody else stays no likelier than one begins, a window's odds are its own evidence's."""
         fusion = Fusion([1.0], 0.0, START, START)
-        assert steps(fusion, evidence) == pytest.approx([fusion.unfiltered([nats]) for nats in evidence])
+        assert steps(fusion, evidence) == pytest.approx([logit(START) + nats for nats in evidence])
 
     @given(EVIDENCE, st.data())
     def test_chunks_do_not_matter(self, evidence: list[float], data: st.DataObject) -> None:

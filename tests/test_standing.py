@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from anomaly.adaptation import DAYS, REMEMBERED, Progress
+from anomaly.adaptation import DAYS, DRIFTED, REMEMBERED, Progress
 from anomaly.detectors.interface import WINDOW, Arrays
 from anomaly.learned import Learned, Origin
 from anomaly.osquery import Action
@@ -165,7 +165,7 @@ def test_what_another_model_learned_is_refused(trained: Trained, crowd_models: P
 
 
 def test_drift_is_told_once_and_shown(trained: Trained, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once half of what was learned last surprises the model as trained, it is called drifted, and one is told."""
+    """Once two fifths of what was learned last surprise the model as trained, it has drifted, and one is told."""
     monkeypatch.setattr("anomaly.adaptation.STRANGE", -1.0)
     said: list[str] = []
     scorer = Scorer(Store(trained.models).load, only="alice", say=said.append)
@@ -175,11 +175,11 @@ def test_drift_is_told_once_and_shown(trained: Trained, later: Later, monkeypatc
         if score is not None:
             states.append(score.model.state)
     turn = states.index("drifted")
-    # The tenth chunk is learned with the last action of the eleventh, which is itself still scored before.
-    assert turn == (REMEMBERED // 2 + 1) * WINDOW
+    # The eighth chunk is learned with the last action of the ninth, which is itself still scored before.
+    assert turn == (round(DRIFTED * REMEMBERED) + 1) * WINDOW
     assert states == ["ready"] * turn + ["drifted"] * (1500 - turn)
     (text,) = said
-    assert text.startswith("'alice' has drifted: 50% of what was learned last")
+    assert text.startswith("'alice' has drifted: 40% of what was learned last")
     assert "anomaly models drift" in text
     scorer._users["alice"].forget()
     assert scorer._users["alice"].reference.state == "ready"

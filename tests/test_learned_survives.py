@@ -1,0 +1,146 @@
+"""What was learned survives what can happen to it: crashes, full disks, deleted files, hostile checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anomaly.errors import StoreUnwritable
+from anomaly.learned import StoreKeeper
+from anomaly.osquery import Action
+from anomaly.prediction import Prediction, prepare
+from anomaly.records import Score
+from anomaly.scoring import Scorer
+from anomaly.sinks.interface import Sink
+from anomaly.store import Store
+
+Later = Callable[[int, int], list[Action]]
+
+
+def run(store: Store, actions: list[Action], saved: Any = None, *, adapt: bool = True) -> tuple[Scorer, list[str]]:  # noqa: ANN401
+    """Score actions from a checkpoint on; return the scorer and what was said."""
+    said: list[str] = []
+    scorer = Scorer(store.load, only="alice", keeper=StoreKeeper(store, "log"), say=said.append, adapt=adapt)
+    scorer.restore(json.loads(json.dumps(saved or {})))
+    for action in actions:
+        scorer.score("1", action)
+    return scorer, said
+
+
+@pytest.fixture
+def own(later: Later) -> list[Action]:
+    """Give actions that alice does after training."""
+    return [action for action in later(1400, 5) if action.user == "alice"]
+
+
+class Full(Store):
+    """A store without room."""
+
+    def write_learned(self, user: str, version: int, name: str, data: bytes) -> None:  # noqa: ARG002
+        """Raise."""
+        raise StoreUnwritable("There is no room.")
+
+
+def test_a_read_only_store_keeps_it_over_a_restart(models: Path, own: list[Action]) -> None:
+    """Where models cannot be written, what was learned outlives a restart, and the checkpoint after it."""
+    store = Full(models)
+    scorer, _ = run(store, own[:500])
+    again, said = run(store, own[500:510], scorer.export())
+    assert again.export()["alice"]["learned"] is not None
+    assert said == []
+
+
+def test_without_adapt_what_was_learned_is_kept(models: Path, own: list[Action]) -> None:
+    """A run that does not adapt does not lose, for the next that does, what was learned before."""
+    store = Store(models)
+    scorer, _ = run(store, own[:500])
+    still, _ = run(store, own[500:510], scorer.export(), adapt=False)
+    again, _ = run(store, own[510:511], still.export())
+    adaptation = again._users["alice"].adaptation
+    assert adaptation is not None
+    assert adaptation.progress.learned == 400
+
+
+def test_a_user_whose_models_are_removed_ends_nothing(models: Path, own: list[Action]) -> None:
+    """Where a user's directory is deleted while the daemon runs, it goes on."""
+    store = Store(models)
+    scorer, _ = run(store, own[:500])
+    shutil.rmtree(models / "alice")
+    scorer.export()
+
+
+def test_forgetting_works_after_a_disk_that_was_full(models: Path, own: list[Action]) -> None:
+    """One failed write does not keep what is deleted later from being forgotten."""
+    store = Store(models)
+    scorer, _ = run(store, own[:300])
+    real, store.write_learned = store.write_learned, Full(models).write_learned  # type: ignore[method-assign]
+    scorer.export()
+    store.write_learned = real  # type: ignore[method-assign]
+    for action in own[300:500]:
+        scorer.score("1", action)
+    scorer.export()
+    assert store.forget_learned("alice", 1) == 1
+    assert scorer.export()["alice"]["learned"] is None
+
+
+def test_a_file_that_vanishes_while_it_is_listed(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgetting in another process at this very moment raises nothing here."""
+    keeper, real = StoreKeeper(Store(models), "log"), os.listdir
+    reference = keeper.keep("alice", 1, b"x", None)
+    monkeypatch.setattr(os, "listdir", lambda folder: [*real(folder), "1.log.0.learned"])
+    assert not keeper.forgotten("alice", 1, reference)
+
+
+class Nowhere(Sink):
+    """Takes scores and keeps none."""
+
+    def write(self, scores: Sequence[Score]) -> None:
+        """Take them."""
+
+
+def test_a_relative_path_is_the_same_log(
+    models: Path, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was learned from a log is gone on from, whichever way the log is named: the checkpoint is, too."""
+    shutil.copy(log, tmp_path / "x.log")
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    for path, begin in ((tmp_path / "x.log", "start"), (Path("x.log"), "checkpoint")):
+        asked = Prediction(path, models, tmp_path / "state", "alice", follow=False, begin=begin)  # type: ignore[arg-type]
+        with prepare(asked, Nowhere(), said.append) as follower:
+            follower.run()
+        with (tmp_path / "x.log").open("ab") as file:
+            file.write(log.read_bytes().splitlines(keepends=True)[-2])
+    assert said == []
+
+
+def test_nan_odds_do_not_blind(models: Path, own: list[Action]) -> None:
+    """Odds of 'nan' in a checkpoint make every later risk NaN, which never alarms."""
+    store = Store(models)
+    saved = run(store, own[:150])[0].export()
+    saved["alice"]["odds"] = ["nan"] * 100
+    scorer, _ = run(store, own[150:400], saved)
+    risk = scorer._users["alice"].risk
+    assert risk is not None
+    assert risk >= 0
+
+
+def test_a_hostile_mark_does_not_end_the_export(lstm_models: Path, own: list[Action]) -> None:
+    """A mark beyond 63 bits in a checkpoint is learned, and then export raises OverflowError."""
+    store = Store(lstm_models)
+    scorer = Scorer(store.load, only="alice")
+    for action in own[:150]:
+        scorer.score("1", action)
+    saved = json.loads(json.dumps(scorer.export()))
+    saved["alice"]["adaptation"]["waiting"][0][0][2][-1] = 2**63
+    scorer = Scorer(store.load, only="alice")
+    scorer.restore(saved)
+    for action in own[150:400]:
+        scorer.score("1", action)
+    scorer.export()
