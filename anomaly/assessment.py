@@ -70,6 +70,8 @@ def assess(asked: Assessment, watch: Watch) -> Iterator[Outcome]:
     """
     if not asked.own and not asked.other:
         raise ConfigError("Name what to judge by: --own LOG, --other LOG, or both.")
+    if asked.labels is not None and not asked.own:
+        raise ConfigError("--labels speaks of lines of --own LOG, and there is none.")
     foreign = _labels(asked.labels) if asked.labels is not None else set()
     for stored in _models(asked):
         algorithm = stored.model.card.algorithm
@@ -82,6 +84,10 @@ def assess(asked: Assessment, watch: Watch) -> Iterator[Outcome]:
             for number, (log, lines) in enumerate([*logs, *((log, None) for log in asked.other)]):
                 report(number / (len(asked.own) + len(asked.other)), log.name)
                 risks, strange = _risks(asked, stored, log, lines)
+                if lines and not any(strange):
+                    raise ConfigError(
+                        f"None of the lines in {asked.labels} is an action of {asked.user!r}'s in {log}."
+                    )
                 found += blocks(risks, strange)
                 waits += delays(risks, strange, asked.alarm)
         if not found:
@@ -130,7 +136,7 @@ def _models(asked: Assessment) -> list[Stored]:
 
 def _labels(path: Path) -> set[int]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return {int(row["line"]) for row in csv.DictReader(file)}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error

@@ -102,6 +102,8 @@ def drift(user: str | None, models: Path, output: str) -> None:
     from anomaly.overview import drift_rows
 
     rows = drift_rows(models, user, say)
+    if output == "text":  # what does not fit 80 columns is in the JSON
+        rows = [{key: value for key, value in row.items() if key not in ("version", "last")} for row in rows]
     print_rows(rows, output)
     if not rows:
         say("Nothing has been learned since training.")

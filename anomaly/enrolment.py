@@ -16,7 +16,7 @@ from anomaly.corpus import Corpus, day
 from anomaly.detectors.interface import Algorithm
 from anomaly.errors import ModelRefused, TooLittleData, UnknownUser
 from anomaly.harvest import MIN_ACTIONS, Harvest, Period, Watch, gather
-from anomaly.identity import Identities
+from anomaly.identity import NAMELESS, Identities
 from anomaly.model import Card
 from anomaly.population import FEWEST, Population
 from anomaly.risk import Fusion
@@ -140,17 +140,20 @@ class _Course:
         begin = time.monotonic()
         studies: list[Study] = []
         for user, corpus in users.items():
+            shared = population if population is not None and user in population.users else None
             try:
-                studies.append(self._study(user, corpus, population))
+                studied = self._study(user, corpus, shared)
             except TooLittleData as error:  # nobody else has to go without a model for it
                 if self.asked.user is not None:
                     raise
                 yield Passed(user, str(error))
                 continue
-            if population is None:
-                yield self._store(studies[0], *self._weigh(studies), None, begin)
-                studies, begin = [], time.monotonic()
-        if population is None or not studies:
+            if shared is None:
+                yield self._store(studied, *self._weigh([studied]), None, begin)
+                begin = time.monotonic()
+            else:
+                studies.append(studied)
+        if not studies:
             return
         if not any(len(studied.strangers) for studied in studies):
             raise TooLittleData(
@@ -166,7 +169,11 @@ class _Course:
         """Return everyone in the log, where there are several and they are asked for."""
         if self.asked.user is not None or "background" in self.asked.without:
             return None
-        known = {user: corpus for user, corpus in self.found.users.items() if enough(corpus) is None}
+        known = {
+            user: corpus
+            for user, corpus in self.found.users.items()
+            if not user.startswith(NAMELESS) and enough(corpus) is None  # the machine itself is nobody to be like
+        }
         if len(known) < _SEVERAL:
             return None
         with self.watch("everyone") as report:

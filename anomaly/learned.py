@@ -24,6 +24,7 @@ from anomaly.store import Store
 
 SCHEMA = 1
 _KEY = "anomaly"
+_MOST = 10**11  # also of a time in seconds: the year 5138
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -69,9 +70,16 @@ class Learned(NamedTuple):
             )
             if len(progress.recent) > REMEMBERED:
                 raise ValueError("it remembers more than it can")
+            if not all(0 <= number < _MOST for number in _numbers(progress)):
+                raise ValueError("its counts are none")
             return cls(origin, progress, load(data))
         except (KeyError, TypeError, SafetensorError, RecursionError) as error:
             raise ValueError(str(error)) from error
+
+
+def _numbers(progress: Progress) -> tuple[int, ...]:
+    counts = progress.generation, progress.learned, progress.refused, progress.capped
+    return (*counts, progress.first, progress.last)
 
 
 class Keeper(ABC):

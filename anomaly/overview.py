@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
@@ -92,7 +92,10 @@ def _learned(store: Store, user: str, version: int) -> list[Learned]:
         data = store.read_learned(user, version, name)
         if data is None:
             continue
-        newest[name.rpartition(".")[0]] = Learned.from_bytes(data)
+        learned = Learned.from_bytes(data)
+        if learned.origin.user != user:
+            raise ValueError(f"it is {learned.origin.user!r}'s")
+        newest[name.rpartition(".")[0]] = learned
     return list(newest.values())
 
 
@@ -107,7 +110,7 @@ def _drift_row(learned: Learned) -> Row:
         "drift": f"{progress.drift:.0%}",
         "state": "drifted" if progress.drifted else "ready",
         "last": day(progress.last),
-        "log": learned.origin.log,
+        "log": PurePath(learned.origin.log).name,
     }
 
 

@@ -19,7 +19,9 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73")  # told apart by the colour-blind t
 
 
 def write_plot(path: Path, title: str, outcomes: Sequence[Outcome], alarm: float) -> None:
-    """Write a self-contained HTML page; raises ConfigError where it cannot be written."""
+    """Write a self-contained HTML page; raises ConfigError where it cannot be written, or is not to be."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{path} would be overwritten by an HTML page; give a name that ends in .html.")
     figure = make_subplots(rows=1, cols=2, subplot_titles=("Hits and false alarms", "Risk of each block"))
     for colour, outcome in zip(_COLOURS, outcomes, strict=False):
         own = np.array([block.risk for block in outcome.blocks if not block.share])

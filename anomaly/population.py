@@ -14,8 +14,9 @@ from anomaly.detectors.counts_fit import expectation, first_tokens, occurrences
 from anomaly.personal import personal
 from anomaly.tokenizer import Encoded, Tokenizer
 
-FEWEST = 5
-"""Users that make a background: leaving out the user and one other, there must be somebody left to be like."""
+FEWEST = 8
+"""Users that make a background. With five, of whom one is root and one the machine, all that three people do
+looks like one another's, and a stranger like none of them: nothing alarms."""
 
 STRANGERS = 24
 """Other users at most whose windows a user's are told from, in each fold."""

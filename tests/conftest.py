@@ -32,7 +32,7 @@ _HABITS = {
     "bob": ["ssh db1", "psql -l", "top", "journalctl -n 50", "df -h", "systemctl status nginx"],
 }
 _UIDS = {"alice": "1000", "bob": "1001"}
-_CROWD = ("alice", "bob", "carol", "dave", "erin")
+_CROWD = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi")
 
 
 class Event(Protocol):
@@ -113,7 +113,7 @@ def _lines(count: int, seed: int = 11) -> Iterator[bytes]:
 
 
 def _crowd(count: int, seed: int = 11) -> Iterator[bytes]:
-    """Yield what five users do with the tools of both: each has seven of them for habits."""
+    """Yield what eight users do with the tools of both: each has seven of them for habits."""
     draw = random.Random(seed)  # noqa: S311 - sample data
     tools = [command for habits in _HABITS.values() for command in habits]
     habits = {user: random.Random(user).sample(tools, 7) for user in _CROWD}  # noqa: S311 - the same

@@ -86,6 +86,11 @@ def test_what_cannot_be_judged_says_what_is_needed(
     with pytest.raises(LogEmpty, match="fewer than 100 actions"):
         judged(Assessment("alice", models, own=logs[1:]), silent)
     labels = tmp_path / "labels.csv"
+    labels.write_text("\ufeffline\n99999\n")
+    with pytest.raises(ConfigError, match="None of the lines"):
+        judged(Assessment("alice", models, own=logs[:1], labels=labels), silent)
+    with pytest.raises(ConfigError, match="speaks of lines of --own"):
+        judged(Assessment("alice", models, other=logs[1:], labels=labels), silent)
     for text in ("number\n1\n", "line\none\n", "line\n\x00\n"):
         labels.write_text(text)
         with pytest.raises(ConfigError, match="needs a column 'line'"):

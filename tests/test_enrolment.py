@@ -337,8 +337,17 @@ def test_who_keeps_a_model_is_among_the_others(crowd: Crowd, learn: Learn) -> No
     logs = crowd(FEWEST)
     learn(*logs[:2], **COUNTS)
     outcomes = learn(*logs, keep=True, **COUNTS)
-    assert [type(outcome) for outcome in outcomes] == [Passed] * 2 + [Enrolled] * 3
+    assert [type(outcome) for outcome in outcomes] == [Passed] * 2 + [Enrolled] * (FEWEST - 2)
     assert {card(outcome).others for outcome in outcomes[2:]} == {FEWEST - 1}
+
+
+def test_the_machine_is_nobody_to_be_like(crowd: Crowd, learn: Learn, write: Write) -> None:
+    """Rows that name nobody make no user of the crowd; with enough others, the host is learned alone."""
+    host = write("nobody.log", None)
+    assert {card(outcome).others for outcome in learn(*crowd(FEWEST - 1), host, **COUNTS)} == {0}
+    together = {card(outcome).user: card(outcome).others for outcome in learn(*crowd(FEWEST), host, **COUNTS)}
+    assert together.pop("host:ws1") == 0
+    assert set(together.values()) == {FEWEST - 1}
 
 
 def test_gathering_keeps_what_may_be_the_users(log: Path, silent: Watch) -> None:

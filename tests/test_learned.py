@@ -30,7 +30,7 @@ MODEL = "alice/1.safetensors"
 
 progresses = st.builds(
     Progress,
-    **dict.fromkeys(("generation", "learned", "refused", "capped", "first", "last"), st.integers(0, 2**40)),
+    **dict.fromkeys(("generation", "learned", "refused", "capped", "first", "last"), st.integers(0, 10**11 - 1)),
     recent=st.lists(st.booleans(), max_size=REMEMBERED),
 )
 
@@ -74,6 +74,8 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "origin of another kind": lambda header: header.update(origin=[]),
     "no user": lambda header: header["origin"].pop("user"),
     "no progress": lambda header: header.pop("progress"),
+    "a time before all time": lambda header: header["progress"].update(last=-(10**15)),
+    "a count beyond any": lambda header: header["progress"].update(learned=10**17),
     "a count that is none": lambda header: header["progress"].update(learned="many"),
     "too long a memory": lambda header: header["progress"].update(recent=[True] * (REMEMBERED + 1)),
     "a memory of numbers": lambda header: header["progress"].update(recent=[1.5]),

@@ -37,6 +37,11 @@ def test_one_kind_alone_is_drawn_too(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """The error names the place."""
+    """The error names the place; what is no page of ours, such as the log itself, is not overwritten."""
+    log = tmp_path / "victim.log"
+    log.write_text("precious")
+    with pytest.raises(ConfigError, match=r"ends in \.html"):
+        write_plot(log, "alice", [outcome(Block(3.0, 0.0))], 25.0)
+    assert log.read_text() == "precious"
     with pytest.raises(ConfigError, match="cannot be written"):
         write_plot(tmp_path / "missing" / "plot.html", "alice", [outcome(Block(3.0, 0.0))], 25.0)
