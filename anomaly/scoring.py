@@ -16,7 +16,7 @@ from anomaly.identity import NAMELESS, keys
 from anomaly.learned import EmbeddedKeeper, Keeper, Learned, Origin
 from anomaly.osquery import Action
 from anomaly.records import ModelRef, Reason, Score
-from anomaly.standing import Standing
+from anomaly.standing import Standing, identity
 from anomaly.store import Stored
 from anomaly.tokenizer import Tokens
 
@@ -190,7 +190,7 @@ class Scorer:
     def _resume(self, name: str, stored: Stored) -> Standing:
         saved = self._saved.pop(name, None)
         try:
-            if saved is not None and saved["model"] == Standing(stored, None, adapt=False).identity():
+            if saved is not None and saved["model"] == identity(stored):
                 return self._restored(name, stored, saved)
         except (KeyError, TypeError, ValueError, OverflowError, IndexError):
             # A checkpoint that is not ours in some detail: the model's own start is always right.

@@ -74,18 +74,19 @@ class Standing:
         drifted = self.adaptation is not None and self.adaptation.progress.drifted
         self.reference = ModelRef(card.algorithm.value, self.stored.version, "drifted" if drifted else "ready")
 
-    def identity(self) -> list[Any]:
-        """Tell one trained model from another: a state fits only the model it came from."""
-        card = self.stored.model.card
-        return [card.algorithm.value, self.stored.version, card.fingerprint]
-
     def to_json(self) -> dict[str, Any]:
         """Return where it stands, as JSON-able values; not what was learned."""
         return {
-            "model": self.identity(),
+            "model": identity(self.stored),
             "risk": self.risk,
             "state": self.state.to_json(),
             "odds": list(self.filter.odds),
             "admission": list(self.admission.window),
             "adaptation": self.adaptation.to_json() if self.adaptation is not None else self.set_aside,
         }
+
+
+def identity(stored: Stored) -> list[Any]:
+    """Tell one trained model from another: a state fits only the model it came from."""
+    card = stored.model.card
+    return [card.algorithm.value, stored.version, card.fingerprint]

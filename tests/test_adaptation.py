@@ -62,11 +62,13 @@ class Pupil(Detector):
 
     def resume(self, saved: Mapping[str, Any], learned: Mapping[str, NDArray[Any]] | None = None) -> Notes:
         """Resume nothing."""
-        raise NotImplementedError
+        del saved, learned
+        raise AssertionError("adaptation never asks for this")
 
     def score(self, state: Notes, tokens: Tokens, *, admit: bool = True) -> Evidence:
         """Judge nothing."""
-        raise NotImplementedError
+        del state, tokens, admit
+        raise AssertionError("adaptation never asks for this")
 
     def learn(self, state: Notes, chunk: Sequence[Tokens], weight: float) -> None:
         """Take a note."""

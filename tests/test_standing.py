@@ -16,7 +16,7 @@ from anomaly.detectors.interface import WINDOW, Arrays
 from anomaly.learned import Learned, Origin
 from anomaly.osquery import Action
 from anomaly.scoring import Scorer
-from anomaly.standing import Standing
+from anomaly.standing import Standing, identity
 from anomaly.store import Store, Stored
 
 if TYPE_CHECKING:
@@ -82,11 +82,11 @@ def test_it_comes_back_from_json(trained: Trained, later: Later) -> None:
 def test_it_belongs_to_one_model(models: Path) -> None:
     """It is told by the algorithm, the version, and the fingerprint of what was learned from."""
     alice, bob = (Standing(of(models, user), None, adapt=False) for user in ("alice", "bob"))
-    assert alice.identity() == ["OCSVM", 1, of(models).model.card.fingerprint]
-    assert alice.identity()[2] != bob.identity()[2]
+    assert identity(alice.stored) == ["OCSVM", 1, of(models).model.card.fingerprint]
+    assert identity(alice.stored)[2] != identity(bob.stored)[2]
     store = Store(models)
     store.save("alice", of(models).model)
-    assert Standing(of(models), None, adapt=False).identity()[1] == 2
+    assert identity(of(models))[1] == 2
 
 
 def test_a_day_may_add_two_usual_days(trained: Trained) -> None:
