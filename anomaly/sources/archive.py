@@ -1,31 +1,27 @@
-"""A log and its archives as one stream: which files there are, in which order, and where a position lies.
+"""A log and its archives as one stream: which files there are, and where a position lies.
 
-osquery rotates ``X`` to ``X.1``, then ``X.2.zst`` and up, and creates ``X`` with the next record
-(plugins/logger/filesystem_logger.cpp, 4.9.0 and later); logrotate makes ``X.1``, ``X.2.gz`` or, with
-``dateext``, ``X-20261101.gz``. A name says where an archive stands, the first line says which one it is.
+What the names say is in :mod:`anomaly.sources.naming`; what a file is, only its content says.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-import re
 import stat
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
 
 from anomaly.errors import LogError, LogMissing
+from anomaly.sources.compressed import is_compressed
 from anomaly.sources.interface import Position
-from anomaly.sources.logfile import COMPRESSED, fingerprint, open_log
-
-__all__ = ["Member", "chain", "fingerprint", "is_compressed", "locate", "survey"]
+from anomaly.sources.logfile import open_log
+from anomaly.sources.naming import archives
 
 ATTEMPTS = 10
 """How often a directory that changes while it is looked at is looked at again."""
-
-_NUMBERED = re.compile(r"\.([0-9]+)(\.gz|\.zst)?")
-_DATED = re.compile(r"-([0-9]{8,14})(?:-([0-9]+))?(\.gz|\.zst)?")
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -36,7 +32,7 @@ class Member(msgspec.Struct, frozen=True):
     inode: int
     size: int
     fingerprint: str
-    """As in :func:`fingerprint`; "" also for an archive that cannot be opened."""
+    """As in :func:`anomaly.sources.logfile.fingerprint`; "" also for an archive that cannot be opened."""
     head: bytes
     """The first bytes, uncompressed."""
 
@@ -45,40 +41,81 @@ class Member(msgspec.Struct, frozen=True):
         """Whether ``size`` says nothing of the length of the content."""
         return is_compressed(self.path)
 
-    def continues(self, fingerprint: str, head: bytes) -> bool:
-        """Whether this file holds that content, as far as the first lines tell.
+    @property
+    def mark(self) -> str:
+        """The head in few characters, to know the file again, also when it has grown; "" for an empty one."""
+        return _mark(self.head, len(self.head)) if self.head else ""
 
-        The first line alone would do for osquery's records, which carry their time and a counter; a log
-        that begins with a blank or a broken line needs the ones after it.
+    def is_known(self, marks: Collection[str]) -> bool:
+        """Whether one of the marks is this file's."""
+        return any(_mark(self.head, int(mark.partition("-")[0])) == mark for mark in marks)
+
+    def is_file(self, device: int, inode: int) -> bool:
+        """Whether it is this very file, by whatever name."""
+        return (self.device, self.inode) == (device, inode)
+
+    def holds(self, position: Position) -> bool:
+        """Whether a position lies in this file, by its content; a position without a first line lies in none."""
+        if not position.file or self.fingerprint != position.file:
+            return False
+        try:
+            with open_log(self.path) as file:
+                return self.is_file(file.device, file.inode) and file.holds(position)
+        except LogError:
+            return False
+
+    def continues(self, other: Member) -> bool:
+        """Whether one of the two files is the beginning of the other, to the last byte that both have.
+
+        The heads alone would do for osquery's records, which carry their time and a counter, but not for a
+        log that begins with a long broken line.
         """
-        same = self.fingerprint == fingerprint != ""
-        return same and (self.head.startswith(head) or head.startswith(self.head))
+        heads = self.head.startswith(other.head) or other.head.startswith(self.head)
+        if not heads or self.fingerprint != other.fingerprint or not self.fingerprint:
+            return False
+        try:
+            with open_log(self.path) as mine, open_log(other.path) as theirs:
+                mine.skip(theirs.size if not theirs.compressed else sys.maxsize)
+                theirs.skip(mine.offset)
+                if theirs.offset < mine.offset:
+                    with open_log(self.path) as again:
+                        again.skip(theirs.offset)
+                        return again.before(again.offset) == theirs.before(theirs.offset)
+                return mine.before(mine.offset) == theirs.before(theirs.offset)
+        except LogError:
+            return False
 
 
-def is_compressed(path: Path) -> bool:
-    """Whether a path names a compressed archive, which is a log on its own and never grows."""
-    return path.suffix in COMPRESSED
+def _mark(head: bytes, length: int) -> str:
+    return f"{length}-{hashlib.blake2b(head[:length], digest_size=8).hexdigest()}"
 
 
-def chain(log: Path) -> list[Path]:
+def chain(log: Path, olddir: Path | None = None) -> list[Path]:
     """Return the archives of a log, oldest first, and then the log itself, as far as they exist.
 
     An archive that is there twice, because it is being compressed or copied at this moment, is listed
     once. Names that are not archives, such as ``X.bak``, are not listed.
+
+    Parameters
+    ----------
+    log
+        The live log.
+    olddir
+        A directory of archives besides the log's own, as logrotate's ``olddir``.
     """
-    return [member.path for member in survey(log)]
+    return [member.path for member in survey(log, olddir)]
 
 
-def survey(log: Path) -> list[Member]:
+def survey(log: Path, olddir: Path | None = None) -> list[Member]:
     """Find the files of a log's chain, oldest first, all as they were at one moment.
 
     A rotation while the files are opened one after the other would hide one of them, so the directory is
     looked at again until two looks agree.
     """
-    found = _stat_all(log)
+    found = _stat_all(log, olddir)
     for _ in range(ATTEMPTS):
         members = [member for path, status in found.items() if (member := _examine(path, status))]
-        again = _stat_all(log)
+        again = _stat_all(log, olddir)
         same = [(path, status.st_dev, status.st_ino) for path, status in again.items()]
         if same == [(member.path, member.device, member.inode) for member in members]:
             break
@@ -89,52 +126,38 @@ def survey(log: Path) -> list[Member]:
 def locate(members: Sequence[Member], position: Position) -> int | None:
     """Return the index of the file that a position is in, or None.
 
-    The fingerprint decides, device and inode among equals; then the older file, because reading a line
-    twice is better than missing one. A position without a fingerprint was in a file without a line.
+    The content decides, device and inode among equals; then the older file, because reading a line twice
+    is better than missing one. A position without a fingerprint was in a file without a line.
     """
-    same = [index for index, member in enumerate(members) if member.fingerprint == position.file]
-    candidates = same if position.file else range(len(members))
-    for index in candidates:
-        if (members[index].device, members[index].inode) == (position.device, position.inode):
+    very = [index for index, m in enumerate(members) if m.is_file(position.device, position.inode)]
+    if not position.file:
+        return very[0] if very else None
+    for index in [*very, *(index for index in range(len(members)) if index not in very)]:
+        if members[index].holds(position):
             return index
-    return same[0] if same and position.file else None
+    return None
 
 
-def _stat_all(log: Path) -> dict[Path, os.stat_result]:
+def _stat_all(log: Path, olddir: Path | None) -> dict[Path, os.stat_result]:
     """Return the regular files whose names belong to the chain, in its order."""
-    result = {}
-    for path in [*_archives(log), log]:
-        try:
-            status = path.stat()
-        except (OSError, ValueError):
-            continue
-        if stat.S_ISREG(status.st_mode):
+    result: dict[Path, os.stat_result] = {}
+    live = _stat(log)
+    for path in () if is_compressed(log) else archives(log, olddir):
+        status = _stat(path)
+        if status is not None and not (live is not None and os.path.samestat(status, live)):
             result[path] = status
+    if live is not None:
+        result[log] = live
     return result
 
 
-def _archives(log: Path) -> list[Path]:
-    """Return the paths beside the log that are named like its archives, oldest first.
-
-    Dated archives come before numbered ones: where both exist, neither name says which is older.
-    While ``X.2`` is compressed ``X.2.gz`` is already there and not whole: the plain one counts.
-    """
-    if is_compressed(log):
-        return []
+def _stat(path: Path) -> os.stat_result | None:
+    """Look at a file; None where there is none or it is not a regular one."""
     try:
-        names = {name for name in os.listdir(log.parent) if name.startswith(log.name)}
-    except OSError:
-        return []
-    archives = []
-    for name in names:
-        if name.endswith(COMPRESSED) and name.rpartition(".")[0] in names:
-            continue
-        rest = name.removeprefix(log.name)
-        if numbered := _NUMBERED.fullmatch(rest):
-            archives.append((1, "", -int(numbered[1]), name))
-        elif dated := _DATED.fullmatch(rest):
-            archives.append((0, dated[1].ljust(14, "0"), int(dated[2] or 0), name))
-    return [log.parent / name for *_, name in sorted(archives)]
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _examine(path: Path, status: os.stat_result) -> Member | None:
@@ -156,7 +179,7 @@ def _without_twins(members: list[Member], log: Path) -> list[Member]:
     """
     kept: list[Member] = []
     for member in members:
-        twin = next((other for other in kept if member.continues(other.fingerprint, other.head)), None)
+        twin = next((other for other in kept if member.continues(other)), None)
         longer = twin is None or (not twin.compressed and member.size >= twin.size)
         if twin is None or (member.path == log and not longer):
             kept.append(member)

@@ -22,25 +22,34 @@ class Line(NamedTuple):
     """Where the line starts, in bytes of the uncompressed file."""
 
 
-class Position(msgspec.Struct, frozen=True):
+class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where to go on reading: everything before ``offset`` of ``file`` has been handled.
 
-    ``file`` is the fingerprint of the file's first line: 16 hexadecimal digits of its SHA-256, the same
-    whether the file is live, renamed or compressed; empty while the file has no complete line.
-    ``device`` and ``inode`` say which file on disk it last was.
+    Neither name nor inode alone can say which file that was: names move at each rotation, inodes are used
+    again, and a file may be cut and grow anew. So a file is known by its first line and by the bytes before
+    the place; ``device`` and ``inode`` decide among equals.
     """
 
     file: str = ""
+    """Fingerprint of the first line: 16 hexadecimal digits of its SHA-256, the same whether the file is live,
+    renamed or compressed; empty while the file has no complete line."""
     offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """In bytes of the uncompressed file."""
     device: int = 0
     inode: int = 0
+    before: str = ""
+    """Hash of the bytes just before ``offset``; empty where it is not known."""
+    behind: tuple[Position, ...] = ()
+    """Places in rotated files, into which a slow writer may still write."""
+    known: tuple[Annotated[str, msgspec.Meta(pattern="^[0-9]{1,5}-[0-9a-f]{16}$")], ...] = ()
+    """Marks of the archives older than this file (length and hash of the head): they are not to be read again."""
 
 
 class Source(ABC):
     """A stream of lines. ``read`` returns what is waiting; it never returns a part of a line."""
 
     counters: Counter[str]
-    """What was met on the way: ``too_long``, ``rotations``, ``truncations``."""
+    """What was met on the way, by name; each source says which names it has."""
 
     @abstractmethod
     def read(self, limit: int, timeout: float) -> list[Line]:
@@ -55,6 +64,11 @@ class Source(ABC):
     @abstractmethod
     def ended(self) -> bool:
         """True once nothing more can come (a followed log never ends)."""
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that are known to be waiting; 0 where that cannot be told."""
+        return 0
 
     @abstractmethod
     def close(self) -> None:

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import pwd
 import shlex
 import stat
-import sys
-import zlib
+import time
 from collections.abc import Callable
-from io import BufferedIOBase
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import BinaryIO, NoReturn, Self
 
 from anomaly.errors import LogMissing, LogUnreadable
+from anomaly.sources.compressed import BROKEN, decompressor, is_compressed
 from anomaly.sources.interface import MAX_LINE, Position
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 CHUNK = 1 << 18
 """Bytes read at a time: a quarter MiB stays in the cache while it is cut into lines (measured)."""
 
 HEAD = 1 << 12
-"""Bytes at the start of a file that are kept, to see whether the file has been rewritten."""
+"""Bytes at the start of a file by which its copies are told from other files."""
 
-COMPRESSED = (".gz", ".zst")
-"""Suffixes of compressed archives: logrotate's default and osquery's own."""
-
-_BROKEN = (OSError, EOFError, zlib.error, zstd.ZstdError)
-"""What reading a cut or corrupt archive raises; gzip.BadGzipFile is an OSError."""
+BEFORE = 1 << 10
+"""Bytes before a place by which it is found again: two or three records, each with its time and counter."""
 
 
 class LogFile:
@@ -48,15 +39,16 @@ class LogFile:
         status = os.fstat(descriptor)
         self.path = path
         self.device, self.inode = status.st_dev, status.st_ino
-        self.compressed = path.suffix in COMPRESSED
+        self.compressed = is_compressed(path)
         self.offset = 0
         """Where the next read starts."""
         self.failed = False
         self.head = b""
-        """The first bytes, as they were when they were first read."""
+        """The first bytes, as they were when the file was opened."""
         self._fingerprint = ""
         self._descriptor = descriptor
         self._stream: BufferedIOBase | None = None
+        self._begin, self._earlier, self._chunk = 0, b"", b""  # the last read, and the bytes before it
         self._identify()
 
     @property
@@ -71,39 +63,61 @@ class LogFile:
         """Bytes on disk, compressed or not."""
         return os.fstat(self._descriptor).st_size
 
-    def at(self, offset: int) -> Position:
-        """Name a place in this file."""
-        return Position(self.fingerprint, offset, self.device, self.inode)
+    @property
+    def age(self) -> float:
+        """Seconds since it was written to, by the wall clock."""
+        return time.time() - os.fstat(self._descriptor).st_mtime
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the file has no name any more, in any directory."""
+        return os.fstat(self._descriptor).st_nlink == 0
+
+    def place(self, offset: int) -> Position:
+        """Name a place in this file that lies within what was read last, or at its edges."""
+        before = self.before(offset)
+        digest = hashlib.blake2b(before, digest_size=8).hexdigest() if before else ""
+        return Position(self.fingerprint, offset, self.device, self.inode, digest)
+
+    def before(self, offset: int) -> bytes:
+        """Return up to ``BEFORE`` bytes before such a place, as they were when they were read."""
+        length = offset - self._begin
+        missing = BEFORE - length
+        return (self._earlier[-missing:] if missing > 0 else b"") + self._chunk[max(0, length - BEFORE) : length]
 
     def read(self, size: int = CHUNK) -> bytes:
         """Return the next bytes; none at the end, which for a log that is written to is only today's end."""
         chunk = self._read_at(self.offset, size)
-        self.offset += len(chunk)
+        if chunk:
+            if not self.offset and not self.compressed and not (self._fingerprint and chunk.startswith(self.head)):
+                self._fingerprint, self.head = _identity(BytesIO(chunk).read)  # cut since it was opened, or grown
+            self._begin, self._earlier, self._chunk = self.offset, self.before(self.offset), chunk
+            self.offset += len(chunk)
         return chunk
 
     def rewritten(self) -> bool:
-        """Whether what was read is no longer what the file holds: it was cut, or cut and written anew.
+        """Whether what was read last is no longer what the file holds: it was cut, or cut and written anew.
 
         Asked *after* a read: where the answer is no, the bytes just read belong to the same content as
         those before them. The size alone would miss a file that has grown past the old place again.
         """
         if self._stream is not None:
             return False
-        if self.size < self.offset or self._read_at(0, len(self.head)) != self.head:
-            return not self.failed
-        if len(self.head) < min(HEAD, self.offset):
-            self.head = self._read_at(0, HEAD)
-        return False
+        expected = self.before(self.offset)
+        return self._read_at(self.offset - len(expected), len(expected)) != expected and not self.failed
 
     def rewind(self) -> None:
         """Start again at the first byte, as another file: its content is new."""
-        self.offset = 0
+        self.offset = self._begin = 0
+        self._earlier = self._chunk = b""
         self._identify()
 
     def skip(self, offset: int) -> None:
         """Go to a place given in uncompressed bytes; the end where the file has fewer."""
         if self._stream is None:
-            self.offset = offset
+            start = max(0, min(offset, self.size) - BEFORE)
+            self.offset = self._begin = start
+            self._earlier = self._chunk = b""
         while self.offset < offset and self.read(min(CHUNK, offset - self.offset)):
             pass
 
@@ -114,13 +128,25 @@ class LogFile:
                 pass
             return
         start = max(0, self.size - MAX_LINE)
-        self.offset = start + self._read_at(start, MAX_LINE).rfind(b"\n") + 1
+        self.skip(start + self._read_at(start, MAX_LINE).rfind(b"\n") + 1)
+
+    def holds(self, position: Position) -> bool:
+        """Whether a position lies in this file; where it does, reading goes on there.
+
+        The file must be at its start, as it is when it was just opened.
+        """
+        if self.fingerprint != position.file:
+            return False
+        self.skip(position.offset)
+        found = self.place(self.offset)
+        return found.offset == position.offset and position.before in {"", found.before}
 
     def close(self) -> None:
         """Release the descriptor."""
         if self._stream is not None:
             self._stream.close()
         os.close(self._descriptor)
+        self._descriptor = -1  # never another file's
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +171,7 @@ class LogFile:
     def _restart_stream(self) -> None:
         if self.compressed:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
-            self._stream = _decompressor(self.path, self._descriptor)
+            self._stream = decompressor(self.path, self._descriptor)
 
     def _read_at(self, offset: int, size: int) -> bytes:
         """Read a plain file at ``offset``; of a compressed one, whatever comes next in the stream."""
@@ -154,7 +180,7 @@ class LogFile:
                 return os.pread(self._descriptor, size, offset)
             # read1 and not read: read throws away what it has when it then meets the broken place.
             return b"" if self.failed else self._stream.read1(size)
-        except _BROKEN:
+        except BROKEN:
             self.failed = True
             return b""
 
@@ -210,11 +236,6 @@ def _identity(read: Callable[[int], bytes]) -> tuple[str, bytes]:
     complete = newline or len(line) >= MAX_LINE
     digest = hashlib.sha256(line[:MAX_LINE]).hexdigest()[:16] if complete else ""
     return digest, bytes(data[:HEAD])
-
-
-def _decompressor(path: Path, descriptor: int) -> BufferedIOBase:
-    raw = os.fdopen(descriptor, "rb", closefd=False)
-    return gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else zstd.ZstdFile(raw)
 
 
 def _explain(path: Path, error: OSError | ValueError) -> NoReturn:

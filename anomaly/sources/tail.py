@@ -8,20 +8,23 @@ answers it.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from anomaly.errors import LogMissing
-from anomaly.sources.archive import is_compressed, survey
+from anomaly.sources.archive import survey
 from anomaly.sources.chain import Chain
+from anomaly.sources.compressed import is_compressed
 from anomaly.sources.interface import MAX_LINE, Line, Position, Source
 from anomaly.sources.lines import LineSplitter
 from anomaly.sources.logfile import LogFile, open_log
-from anomaly.sources.watch import DirectoryWatch
+from anomaly.sources.watch import LogWatch
 
 POLL = 0.25
 """Longest time between two looks at the log, in seconds: inotify is a hint, stat() is the truth."""
@@ -33,13 +36,19 @@ GRACE = 5.0
 PATIENCE = 1.0
 """Seconds over its time that ``read`` works on without finding a line: a signal must not wait long."""
 
+_MOST_BEHIND = 8
+"""Rotated files kept open at most: a long chain of archives is no reason to run out of descriptors."""
 
-class _Rotated(NamedTuple):
-    """A file that was left behind, and until when late lines are expected in it."""
 
-    file: LogFile
-    splitter: LineSplitter
-    until: float
+class _Reader:
+    """A file that is being read, and the place up to which its lines were handed on."""
+
+    def __init__(self, file: LogFile, max_line: int, counters: Counter[str]) -> None:
+        self.file = file
+        self.splitter = LineSplitter(max_line, counters=counters, offset=file.offset)
+        self.place = file.place(file.offset)
+        self.until = 0.0
+        """In a file left behind: how long late lines are expected in it, by the monotonic clock."""
 
 
 class LogSource(Source):
@@ -51,11 +60,13 @@ class LogSource(Source):
         The live log. A compressed file is a log on its own, which is read to its end and never followed.
     start
         Where to begin: the oldest archive's first byte, the end (only what is appended from now on), or a
-        position. A position in none of the files begins at the start.
+        position. Where a position is in none of the files, what is not known to be older is read.
     follow
         Whether to wait for more at the end. A followed log may be absent; it is waited for.
     max_line
         Longest line returned; a longer one is skipped and counted.
+    olddir
+        A directory of archives besides the log's own.
 
     Raises
     ------
@@ -66,8 +77,10 @@ class LogSource(Source):
 
     Notes
     -----
-    ``counters``: ``too_long``, ``rotations``, ``truncations``, ``archive_errors`` (archives that could be
-    read in part or not at all), ``read_errors`` (looks at the log that failed), ``watch_errors``.
+    ``counters``: ``too_long``, ``rotations``, ``truncations`` (without a copy of what was cut), ``copies``
+    (truncations with one), ``replacements`` (the log was deleted and made anew), ``losses`` (the file that a
+    position was in is gone), ``archive_errors`` (archives that could be read in part or not at all),
+    ``read_errors`` (looks at the log that failed), ``watch_errors``.
     """
 
     def __init__(
@@ -77,38 +90,53 @@ class LogSource(Source):
         start: Position | Literal["start", "end"],
         follow: bool,
         max_line: int = MAX_LINE,
+        olddir: Path | None = None,
     ) -> None:
         self.counters = Counter()
+        self._path = path
         self._follow = follow and not is_compressed(path)
         self._max_line = max_line
         self._start: Position | Literal["start", "end"] = start
-        self._position = start if isinstance(start, Position) else Position()
-        self._chain = Chain(path, self.counters)
-        self._watch = DirectoryWatch(path.absolute().parent, self.counters)
-        self._rotated: list[_Rotated] = []
+        self._chain = Chain(path, self.counters, olddir)
+        self._watch = LogWatch(path, self.counters)
+        self._reader: _Reader | None = None
+        self._behind: list[_Reader] = []
         self._partial_until = 0.0  # how long the end of a line is waited for in a rotated file
         self._lines: list[Line] = []  # read, and from _taken on not yet returned
         self._taken = 0
-        self._position_after: Position | None = None  # once all of _lines are returned
-        self._file: LogFile | None = None
-        self._splitter = LineSplitter(max_line, counters=self.counters)
+        self._from: _Reader | None = None  # whose _lines they are
         self._ended = self._closed = False
         try:
             open_log(path).close()
         except LogMissing:
-            if not self._follow and not survey(path):
+            if not self._follow and not survey(path, olddir):
                 raise
         self._begin()
 
     @property
     def position(self) -> Position:
         """The place after the last line that ``read`` returned."""
-        return self._position
+        if self._reader is None:
+            return self._start if isinstance(self._start, Position) else Position()
+        behind = tuple(reader.place for reader in self._behind if reader.place.file)
+        return msgspec.structs.replace(self._reader.place, behind=behind, known=self._chain.known)
 
     @property
     def ended(self) -> bool:
         """True once nothing more can come (a followed log never ends)."""
         return self._ended and not self._lines
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait in the file being read and, where that is an older one, in the live log."""
+        if self._reader is None:
+            return 0
+        file = self._reader.file
+        waiting = 0 if file.compressed else max(0, file.size - file.offset)
+        with suppress(OSError):
+            live = os.stat(self._path)  # noqa: PTH116 - Path.stat is slower
+            waiting += 0 if (live.st_dev, live.st_ino) == (file.device, file.inode) else live.st_size
+        return waiting
 
     def read(self, limit: int, timeout: float) -> list[Line]:
         """Return up to ``limit`` lines, waiting at most ``timeout`` seconds for the first one."""
@@ -127,28 +155,31 @@ class LogSource(Source):
 
     def close(self) -> None:
         """Close the files and stop watching."""
+        if self._closed:
+            return
         self._watch.close()
-        for file in filter(None, [self._file, *(rotated.file for rotated in self._rotated)]):
-            file.close()
-        self._file, self._rotated, self._lines, self._ended, self._closed = None, [], [], True, True
+        self._start = self.position
+        for reader in filter(None, [self._reader, *self._behind]):
+            reader.file.close()
+        self._reader, self._behind, self._lines, self._ended, self._closed = None, [], [], True, True
 
-    def _give(self, lines: list[Line], after: Position | None) -> None:
-        """Make lines ready for ``read``; the position will be ``after`` once they are all returned."""
+    def _give(self, reader: _Reader, lines: list[Line]) -> None:
+        """Make lines ready for ``read``."""
         if lines:
-            self._lines, self._taken, self._position_after = lines, 0, after
-        elif after is not None:
-            self._position = after
+            self._lines, self._taken, self._from = lines, 0, reader
+        elif reader.splitter.offset > reader.place.offset:  # a line that was too long
+            reader.place = reader.file.place(reader.splitter.offset)
 
     def _take(self, limit: int) -> list[Line]:
-        """Return the next lines that are ready, and move the position behind them."""
+        """Return the next lines that are ready, and move their file's place behind them."""
         batch = self._lines[self._taken : self._taken + limit]
-        self._taken += len(batch)
-        after = self._position_after
-        if self._taken < len(self._lines):
-            after = after and msgspec.structs.replace(after, offset=self._lines[self._taken].offset)
-        else:
-            self._lines, self._position_after = [], None
-        self._position = after or self._position
+        if batch and self._from is not None:
+            self._taken += len(batch)
+            done = self._taken >= len(self._lines)
+            after = self._from.splitter.offset if done else self._lines[self._taken].offset
+            self._from.place = self._from.file.place(after)
+            if done:
+                self._lines, self._from = [], None
         return batch
 
     def _begin(self) -> bool:
@@ -158,106 +189,125 @@ class LogSource(Source):
             # What comes into a log that was absent at the start has been appended since.
             self._start = "start" if self._start == "end" else self._start
             return False
-        if self._start == "end":
-            self._position = file.at(file.offset)
-        self._enter(file)
+        if isinstance(self._start, Position):
+            for place in self._start.behind[:_MOST_BEHIND]:
+                if (old := self._chain.again(place)) is not None:
+                    self._leave_behind(self._open(old))
+        self._reader = self._open(file)
         return True
+
+    def _open(self, file: LogFile) -> _Reader:
+        return _Reader(file, self._max_line, self.counters)
 
     def _enter(self, file: LogFile) -> None:
         """Go on reading in another file."""
-        self._file = file
-        self._splitter = LineSplitter(self._max_line, counters=self.counters, offset=file.offset)
+        self._reader = self._open(file)
         self._partial_until = 0.0
 
     def _step(self) -> bool:
         """Read a chunk or go on to the next file; False when there is nothing to do but wait."""
-        file = self._file
-        if file is None:
+        reader = self._reader
+        if reader is None:
             return self._begin()
+        if len(self._behind) > _MOST_BEHIND:
+            return self._read_behind() or True
+        file = reader.file
         # Asked before the read: what was written before a rotation is then read to its end.
         has_newer = self._chain.has_newer(file)
+        fresh = not file.offset and not file.compressed
         chunk = file.read()
+        if fresh and (missed := self._chain.before(file)):
+            file.close()
+            self._enter(missed)
+            return True
         if file.rewritten():
-            self._truncated(file)
+            self._truncated(reader)
             return True
         if chunk:
-            self._split(file, chunk)
+            self._give(reader, reader.splitter.feed(chunk, file.fingerprint))
             return True
-        if has_newer and self._leave(file):
+        return (has_newer and self._leave(reader)) or self._at_end(reader)
+
+    def _at_end(self, reader: _Reader) -> bool:
+        """Do what there is to do while nothing more is in the newest file; False where that is to wait."""
+        if self._behind:
+            return self._read_behind() or not self._follow
+        if not self._follow:
+            self._end(reader)
             return True
-        if self._follow:
-            if not file.compressed:  # an archive is counted once, when it is left
-                self.counters["read_errors"] += file.failed
-                file.failed = False
-            return self._read_rotated()
-        self._end(file)
-        return True
+        if not reader.file.compressed:  # an archive is counted once, when it is left
+            self.counters["read_errors"] += reader.file.failed
+            reader.file.failed = False
+        return False
 
-    def _split(self, file: LogFile, chunk: bytes) -> None:
-        before = self._splitter.offset
-        lines = self._splitter.feed(chunk, file.fingerprint)
-        # While the first line is unfinished the file has no name yet: the position stays where it was.
-        self._give(lines, file.at(self._splitter.offset) if self._splitter.offset > before else None)
-
-    def _truncated(self, file: LogFile) -> None:
+    def _truncated(self, reader: _Reader) -> None:
         """Go on in the copy where ``copytruncate`` made one, else at the start of what is there now."""
-        self.counters["truncations"] += 1
-        copy = self._chain.copy_of(file, self._splitter.offset)
+        copy = self._chain.copy_of(reader.file, reader.place) if reader.place.file else None
+        self.counters["truncations" if copy is None else "copies"] += 1
         if copy is None:
-            file.rewind()
+            reader.file.rewind()
         else:
-            file.close()
-        self._enter(copy or file)
+            reader.file.close()
+        self._enter(copy or reader.file)
 
-    def _leave(self, file: LogFile) -> bool:
+    def _leave(self, reader: _Reader) -> bool:
         """Go on to the file after this one; False while there is none, or a line is still to be finished."""
-        growing = self._follow and self._chain.at_newest and not file.compressed
-        if growing and self._splitter.pending:
+        file = reader.file
+        fresh = self._chain.at_newest or file.age < GRACE
+        if self._follow and fresh and not file.compressed and reader.splitter.pending:
             self._partial_until = self._partial_until or time.monotonic() + GRACE
             if time.monotonic() < self._partial_until:
                 return False
         following = self._chain.after(file)
         if following is None:
             return False
-        self._finish(file)
+        self._finish(reader)
         if self._follow and not file.compressed:
-            self._rotated.append(_Rotated(file, self._splitter, time.monotonic() + GRACE))
+            self._leave_behind(reader)
         else:
-            file.close()
+            self._closing(reader)
         self._enter(following)
         return True
 
-    def _end(self, file: LogFile) -> None:
+    def _leave_behind(self, reader: _Reader) -> None:
+        """Keep a rotated file open for what comes late."""
+        reader.until = time.monotonic() + GRACE if self._follow else 0.0
+        self._behind.append(reader)
+
+    def _closing(self, reader: _Reader) -> None:
+        """Close a file, of which a last line may still be waiting to be returned."""
+        reader.place = reader.file.place(reader.splitter.offset)
+        reader.file.close()
+
+    def _end(self, reader: _Reader) -> None:
         """End the stream: the newest file has been read."""
         self._ended = True
-        if file.compressed or not self._chain.is_live(file) or _is_json(self._splitter.peek()):
-            self._finish(file)
+        whole = _is_json(reader.splitter.peek())
+        if reader.file.compressed or not self._chain.is_live(reader.file) or whole:
+            self._finish(reader)
 
-    def _finish(self, file: LogFile) -> None:
+    def _finish(self, reader: _Reader) -> None:
         """Take an unfinished last line as it is: nothing more comes into this file."""
-        self.counters["archive_errors"] += file.failed
-        if self._splitter.pending:
-            line = self._splitter.finish(file.fingerprint)
-            self._give([line] if line else [], file.at(self._splitter.offset))
+        self.counters["archive_errors"] += reader.file.failed
+        if reader.splitter.pending:
+            line = reader.splitter.finish(reader.file.fingerprint)
+            self._give(reader, [line] if line else [])
 
-    def _read_rotated(self) -> bool:
+    def _read_behind(self) -> bool:
         """Read what came late into the files left behind; close those that have had their time."""
-        for rotated in list(self._rotated):
-            file, splitter, until = rotated
-            due = time.monotonic() >= until  # asked before the last read
-            chunk = file.read()
-            lines = splitter.feed(chunk, file.fingerprint)
+        for reader in list(self._behind):
+            # Asked before the last read.
+            due = time.monotonic() >= reader.until or len(self._behind) > _MOST_BEHIND
+            chunk = reader.file.read()
+            lines = reader.splitter.feed(chunk, reader.file.fingerprint)
             over = due and not chunk
-            if over and (last := splitter.finish(file.fingerprint)):
+            if over and (last := reader.splitter.finish(reader.file.fingerprint)):
                 lines = [last]
-            # The position never goes back to an older file: a restart would read the newer one again.
-            after = file.at(splitter.offset)
-            still_here = (after.file, after.inode) == (self._position.file, self._position.inode)
+            self._give(reader, lines)
             if over:
-                self._rotated.remove(rotated)
-                file.close()
+                self._behind.remove(reader)
+                self._closing(reader)
             if lines:
-                self._give(lines, after if still_here else None)
                 return True
         return False
 

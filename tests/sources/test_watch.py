@@ -10,7 +10,7 @@ import pytest
 from watchdog.observers import Observer
 
 from anomaly.sources import watch
-from anomaly.sources.watch import DirectoryWatch
+from anomaly.sources.watch import LogWatch
 
 LONG = 30.0
 
@@ -23,7 +23,7 @@ def _no_leaked_thread() -> Iterator[None]:
     assert threading.enumerate() == before
 
 
-def wakes(watching: DirectoryWatch, action: threading.Thread) -> bool:
+def wakes(watching: LogWatch, action: threading.Thread) -> bool:
     """Whether an action ends a long wait early."""
     watching.wait(0)
     watching.wait(0.05)  # what is already on its way
@@ -38,7 +38,7 @@ def test_a_write_ends_the_wait(tmp_path: Path) -> None:
     """An append is heard of at once, not at the next poll."""
     log = tmp_path / "X"
     log.touch()
-    watching = DirectoryWatch(tmp_path, Counter())
+    watching = LogWatch(tmp_path / "X", Counter())
     assert wakes(watching, threading.Timer(0.05, log.write_bytes, [b"line\n"]))
     watching.close()
 
@@ -47,7 +47,7 @@ def test_a_replaced_directory_is_watched_again(tmp_path: Path) -> None:
     """Watchdog goes on watching the directory that is gone; we watch the one that is there."""
     folder = tmp_path / "log"
     counters = Counter[str]()
-    watching = DirectoryWatch(folder, counters)
+    watching = LogWatch(folder / "X", counters)
     watching.wait(0.01)
     folder.mkdir()
     assert wakes(watching, threading.Timer(0.05, (folder / "X").touch))
@@ -62,7 +62,7 @@ def test_reading_does_not_wake(tmp_path: Path) -> None:
     """Our own opening and closing of the log is no event."""
     log = tmp_path / "X"
     log.write_bytes(b"line\n")
-    watching = DirectoryWatch(tmp_path, Counter())
+    watching = LogWatch(tmp_path / "X", Counter())
     watching.wait(0)
     watching.wait(0.05)
     log.read_bytes()
@@ -82,7 +82,7 @@ def test_a_watch_that_cannot_start_is_counted_and_tried_later(
         raise error
 
     counters = Counter[str]()
-    watching = DirectoryWatch(tmp_path, counters)
+    watching = LogWatch(tmp_path / "X", counters)
     with monkeypatch.context() as patch:
         patch.setattr(Observer, "start", refuse)
         watching.wait(0.01)
