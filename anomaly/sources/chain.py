@@ -112,7 +112,10 @@ class Chain:
             others = (member for member in members if not member.is_file(file.device, file.inode))
             return [(member, place.offset) for member in others if member.holds(place)]
 
-        return self._open(choose)
+        copy = self._open(choose)
+        if copy is None:
+            self._looked = []  # what came since the truncation may have been copied: see before()
+        return copy
 
     def again(self, place: Position) -> LogFile | None:
         """Open an archive that was being read beside the newest file; None where it is gone."""

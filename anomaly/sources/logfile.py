@@ -48,7 +48,8 @@ class LogFile:
         self._fingerprint = ""
         self._descriptor = descriptor
         self._stream: BufferedIOBase | None = None
-        self._begin, self._earlier, self._chunk = 0, b"", b""  # the last read, and the bytes before it
+        self._begin, self._earlier, self._chunk = 0, b"", b""  # the last bytes read, and those before them
+        self._from = 0  # where the last read started, whether it found bytes or not
         self._identify()
 
     @property
@@ -87,6 +88,7 @@ class LogFile:
 
     def read(self, size: int = CHUNK) -> bytes:
         """Return the next bytes; none at the end, which for a log that is written to is only today's end."""
+        self._from = self.offset
         chunk = self._read_at(self.offset, size)
         if chunk:
             if not self.offset and not self.compressed and not (self._fingerprint and chunk.startswith(self.head)):
@@ -96,19 +98,19 @@ class LogFile:
         return chunk
 
     def rewritten(self) -> bool:
-        """Whether what was read last is no longer what the file holds: it was cut, or cut and written anew.
+        """Whether what was before the last read is no longer what the file holds: it was cut, or written anew.
 
-        Asked *after* a read: where the answer is no, the bytes just read belong to the same content as
+        Asked *after* the read: where the answer is no, the bytes just read belong to the same content as
         those before them. The size alone would miss a file that has grown past the old place again.
         """
         if self._stream is not None:
             return False
-        expected = self.before(self.offset)
-        return self._read_at(self.offset - len(expected), len(expected)) != expected and not self.failed
+        expected = self.before(self._from)
+        return self._read_at(self._from - len(expected), len(expected)) != expected and not self.failed
 
     def rewind(self) -> None:
         """Start again at the first byte, as another file: its content is new."""
-        self.offset = self._begin = 0
+        self.offset = self._begin = self._from = 0
         self._earlier = self._chunk = b""
         self._identify()
 
@@ -116,7 +118,7 @@ class LogFile:
         """Go to a place given in uncompressed bytes; the end where the file has fewer."""
         if self._stream is None:
             start = max(0, min(offset, self.size) - BEFORE)
-            self.offset = self._begin = start
+            self.offset = self._begin = self._from = start
             self._earlier = self._chunk = b""
         while self.offset < offset and self.read(min(CHUNK, offset - self.offset)):
             pass

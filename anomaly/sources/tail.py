@@ -214,7 +214,7 @@ class LogSource(Source):
         file = reader.file
         # Asked before the read: what was written before a rotation is then read to its end.
         has_newer = self._chain.has_newer(file)
-        fresh = not file.offset and not file.compressed
+        fresh = not reader.splitter.offset and not file.compressed  # without a whole line it could be any file
         chunk = file.read()
         if fresh and (missed := self._chain.before(file)):
             file.close()

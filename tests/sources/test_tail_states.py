@@ -99,7 +99,7 @@ class Log:
     def destination(self) -> Path:
         """Make room for an archive, and give its path."""
         folder = self.olddir or self.path.parent
-        if self.naming in {"date", "symlink"}:
+        if self.naming == "date":
             return folder / f"X-20261101-{self.generation}"
         archives = {int(path.name.split(".")[1]): path for path in folder.glob("X.[0-9]*")}
         for number in sorted(archives, reverse=True):
@@ -173,7 +173,7 @@ class Following(RuleBasedStateMachine):
         self.log.rename()
         self.log.create()
 
-    @precondition(lambda self: self.log.path.exists())
+    @precondition(lambda self: self.log.path.exists() and self.log.naming != "symlink")
     @rule()
     def copytruncate(self) -> None:
         """Rotate by copying."""
