@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+from anomaly.control import Control
 from anomaly.errors import StateError
 from anomaly.osquery import Parser, Skipped
-from anomaly.records import Score, Severity
+from anomaly.records import Score
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import Sink
 from anomaly.sources.checkpoint import Checkpoint, CheckpointFile
 from anomaly.sources.interface import Line, Source
+from anomaly.systemd import Notifier
+from anomaly.tally import Reports, Tally
 
 BATCH = 512
 """Lines scored before they are handed on: little enough that a backlog, too, is shown as it is worked off."""
@@ -21,43 +22,15 @@ BATCH = 512
 EVERY = 1.0
 """Seconds between checkpoints. One costs 4 ms: a checkpoint a line would cap the rate at 240 lines a second."""
 
+LOOK = 2.0
+"""Seconds between looks for newer models."""
+
 WAIT = 0.5
 """Seconds that a read may wait: how long a signal waits at most."""
 
-_MET = {
-    "read_errors": "cannot be read at the moment (no permission, or no regular file); it is tried again.",
-    "truncations": "was truncated; what was in it and not yet read may be lost.",
-    "archive_errors": "an archive of it could be read only in part.",
-    "too_long": "a line longer than 1 MiB was skipped.",
-}
 
-
-@dataclass
-class Tally:
-    """What one run met."""
-
-    lines: int = 0
-    actions: int = 0
-    scored: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    severities: Counter[Severity] = field(default_factory=Counter)
-    checkpoint_errors: int = 0
-
-    def worst(self) -> Severity:
-        """Return the most severe of what was scored."""
-        return max(self.severities, key=lambda severity: severity.rank, default=Severity.NONE)
-
-    def summary(self) -> str:
-        """Say it in a sentence."""
-        worst = ", ".join(f"{n:,} {severity}" for severity, n in sorted(self.severities.items()) if severity.rank)
-        skipped = sum(self.skipped.values())
-        reasons = ", ".join(f"{reason} {n:,}" for reason, n in self.skipped.most_common(4))
-        return (
-            f"{self.lines:,} lines, {self.actions:,} actions, {self.scored:,} scored"
-            + (f" ({worst})" if worst else "")
-            + (f"; {skipped:,} lines skipped: {reasons}" if skipped else "")
-            + "."
-        )
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class Follower:
@@ -73,6 +46,8 @@ class Follower:
         The log's name, for people who read the checkpoint.
     shown
         Which scores to hand on; all are scored.
+    notifier
+        Told how it goes.
     say
         Told, as a sentence, what went wrong and was survived.
     """
@@ -87,44 +62,103 @@ class Follower:
         checkpoint: CheckpointFile | None = None,
         log: str = "",
         shown: Callable[[Score], bool] = lambda _: True,
+        notifier: Notifier | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.source, self.parser, self.scorer, self.sink = source, parser, scorer, sink
+        self.shown = shown
+        self.look: Callable[[], None] = _nothing
+        """Called every ``LOOK`` seconds between two batches, to put newer models in use."""
+        self.reload: Callable[[], None] = _nothing
+        """Called between two batches when a reload was asked for."""
         self.tally = Tally()
         self._checkpoint = checkpoint
         self._log = log
-        self._shown = shown
+        self._notifier = notifier or Notifier()
         self._say = say
-        self._saved = time.monotonic()
+        self._reports = Reports(log, say)
+        self._saved = self._looked = self._stated = self._caught_up = time.monotonic()
         self._unsaved = False
-        self._told: dict[str, tuple[int, float]] = {}
 
-    def run(self, stopped: Callable[[], bool] = lambda: False) -> Tally:
-        """Go on until the source ends or ``stopped`` says so; the line in hand is always finished."""
-        while not self.source.ended and not stopped():
+    def run(self, control: Control | None = None) -> Tally:
+        """Go on until the source ends or it is asked to stop; the batch in hand is always finished."""
+        control = control or Control()
+        self._notifier.ready()
+        while not self.source.ended and not control.stopped:
+            if control.hung_up():
+                self._notifier.reloading()
+                self.reload()
+                self._notifier.ready()
             lines = self.source.read(BATCH, timeout=WAIT)
-            self._tell()
             scores = [score for line in lines for score in self._score(line)]
-            shown = [score for score in scores if self._shown(score)]
+            shown = [score for score in scores if self.shown(score)]
             if shown:
                 self.sink.write(shown)
             self._unsaved = self._unsaved or bool(lines)
-            if self._unsaved and time.monotonic() - self._saved >= EVERY:
-                self._save()
+            self._between(idle=not lines)
+        self._notifier.stopping()
         if self._unsaved:
-            self._save()
-        if self.source.counters["too_long"]:
-            self.tally.skipped["too_long"] = self.source.counters["too_long"]
+            self.save()
+        self._count_long_lines()
         return self.tally
 
-    def _tell(self) -> None:
-        """Say what the source met, at most once a minute each: a watch that has gone blind must not look quiet."""
+    def save(self) -> bool:
+        """Write the checkpoint now; False where that was not possible: scoring goes on, it is tried again."""
+        self._saved = time.monotonic()
+        if self._checkpoint is None:
+            return True
+        try:
+            self._checkpoint.save(
+                Checkpoint(
+                    log=self._log,
+                    position=self.source.position,
+                    identities=self.parser.identities.to_dict(),
+                    users=self.scorer.export(),
+                )
+            )
+        except StateError as error:
+            # What is lost is only where to go on after a restart.
+            self.tally.checkpoint_errors += 1
+            if self.tally.checkpoint_errors == 1:
+                self._say(f"{error} Scoring goes on; the checkpoint is tried again every second.")
+            return False
+        self._unsaved = False
+        self.scorer.saved()
+        return True
+
+    def _between(self, *, idle: bool) -> None:
+        """Do between two batches what is due."""
         now = time.monotonic()
-        for counter, sentence in _MET.items():
-            count = self.source.counters[counter]
-            if count > self._told.get(counter, (0, 0.0))[0] and now >= self._told.get(counter, (0, 0.0))[1]:
-                self._told[counter] = (count, now + 60.0)
-                self._say(f"{self._log}: {sentence}")
+        if self._unsaved and now - self._saved >= EVERY:
+            self.save()
+        if now - self._looked >= LOOK:
+            self._looked = now
+            self.look()
+        self._count_long_lines()
+        self._reports.tell(self.source.counters, self.tally.skipped)
+        if idle:
+            self._caught_up = now
+        self._notifier.watchdog()
+        if now - self._stated >= EVERY:
+            self._stated = now
+            self._notifier.status(self._status(now))
+
+    def _status(self, now: float) -> str:
+        waiting = self.source.backlog
+        if not waiting:
+            self._caught_up = now
+        behind = f"{waiting / 2**20:,.1f} MiB behind, for {now - self._caught_up:.0f} s"
+        skipped = self.tally.skipped.total()
+        return (
+            f"{behind if waiting else 'At the end of the log'}; {self.tally.actions:,} actions"
+            + (f", {skipped:,} lines skipped" if skipped else "")
+            + (f", {self.tally.checkpoint_errors:,} checkpoints failed" if self.tally.checkpoint_errors else "")
+        )
+
+    def _count_long_lines(self) -> None:
+        """Take over what the source skipped itself."""
+        if self.source.counters["too_long"]:
+            self.tally.skipped["too_long"] = self.source.counters["too_long"]
 
     def _score(self, line: Line) -> list[Score]:
         self.tally.lines += 1
@@ -143,24 +177,3 @@ class Follower:
                 self.tally.scored += score.score is not None
                 scores.append(score)
         return scores
-
-    def _save(self) -> None:
-        self._saved = time.monotonic()
-        if self._checkpoint is None:
-            return
-        try:
-            self._checkpoint.save(
-                Checkpoint(
-                    log=self._log,
-                    position=self.source.position,
-                    identities=self.parser.identities.to_dict(),
-                    users=self.scorer.export(),
-                )
-            )
-            self._unsaved = False
-            self.scorer.saved()
-        except StateError as error:
-            # Scoring goes on: what is lost is only where to go on after a restart.
-            self.tally.checkpoint_errors += 1
-            if self.tally.checkpoint_errors == 1:
-                self._say(f"{error} Scoring goes on; the checkpoint is tried again every second.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -70,7 +71,8 @@ class Scorer:
         log: str = "",
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._find = find
+        self.find = find
+        """Gives the models."""
         self._only = only
         self._claims = claims
         self._adapt = adapt
@@ -118,6 +120,33 @@ class Scorer:
         """Go on from what :meth:`export` gave. A state of another model is left aside when its user acts."""
         self._saved = dict(saved)
 
+    def renew(self, name: str, stored: Stored | None) -> bool:
+        """Put another model of a user in use, where the user stands; None takes the user's model away.
+
+        Returns whether that is another model than the one in use; a user who has not acted gets it when he does.
+        """
+        user = self._users.get(name)
+        if user is None or (stored is not None and identity(stored) == identity(user.stored)):
+            return False
+        if stored is None:
+            del self._users[name]
+            self._names.clear()
+        else:
+            self._users[name] = user.succeeded_by(stored)
+        return True
+
+    def refresh(self, background: Background | None) -> None:
+        """Ask again who has a model, and take over what everyone does."""
+        self._names.clear()
+        self._background = background
+
+    def adapt(self, on: bool) -> None:  # noqa: FBT001 - a switch
+        """Let the models learn from now on, or no longer. What :meth:`export` gave last must be safe."""
+        self._saved = self.export()
+        self._users.clear()
+        self._names.clear()
+        self._adapt = on
+
     def _judge(self, identity: str, action: Action, user: Standing) -> Score:
         model = user.stored.model
         tokens = model.tokenizer.encode(action)
@@ -125,6 +154,7 @@ class Scorer:
         evidence = model.detector.score(user.state, tokens, admit=admit)
         score = model.calibration.action.score(evidence.action)
         if admit:
+            user.note(action)
             odds = user.filter.step(model.fusion.evidence(evidence.views))
             user.risk = model.calibration.window.score(odds)
         risk = user.risk or 0.0
@@ -181,7 +211,7 @@ class Scorer:
 
     def _known(self, name: str) -> bool:
         if name not in self._users:
-            stored = self._find(name)
+            stored = self.find(name)
             if stored is None:
                 return False
             self._users[name] = self._resume(name, stored)
@@ -189,13 +219,15 @@ class Scorer:
 
     def _resume(self, name: str, stored: Stored) -> Standing:
         saved = self._saved.pop(name, None)
-        try:
+        # A checkpoint that is not ours in some detail is passed over: the model's own start is always right.
+        with suppress(KeyError, TypeError, ValueError, OverflowError, IndexError):
             if saved is not None and saved["model"] == identity(stored):
                 return self._restored(name, stored, saved)
-        except (KeyError, TypeError, ValueError, OverflowError, IndexError):
-            # A checkpoint that is not ours in some detail: the model's own start is always right.
-            pass
-        return Standing(stored, None, adapt=self._adapt)
+        user = Standing(stored, None, adapt=self._adapt)
+        with suppress(KeyError, TypeError, ValueError, OverflowError, IndexError):
+            if saved is not None:  # of the model before: whoever was suspicious has not been acquitted by training
+                user.carry(saved)
+        return user
 
     def _restored(self, name: str, stored: Stored, saved: Mapping[str, Any]) -> Standing:
         reference = saved["learned"]

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+import msgspec
+
 from anomaly.adaptation import Adaptation
 from anomaly.admission import Admission
 from anomaly.calibration import MAX_SCORE
+from anomaly.detectors.interface import WINDOW
 from anomaly.learned import Learned
+from anomaly.osquery import Action
 from anomaly.records import ModelRef
 from anomaly.risk import Filter
 from anomaly.store import Stored
+
+_LONGEST = 4096
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Action)
 
 
 class Standing:
@@ -36,23 +45,52 @@ class Standing:
         self.kept_generation = 0
         self.set_aside: Any = None if saved is None else saved["adaptation"]
         """What waits to be learned, where this run does not learn: the next one may."""
+        self.recent: deque[bytes] = deque(maxlen=WINDOW)
+        """The actions last let into the window, to show them to another model."""
         model = stored.model
         self.risk: float | None = None
+        self.admission, self.filter = Admission(), Filter(model.fusion)
         self.adaptation = self._adaptation(learned)
         if saved is None:
             self.state = model.detector.start()
-            self.admission, self.filter = Admission(), Filter(model.fusion)
         else:
             self.state = model.detector.resume(saved["state"], learned.arrays if learned is not None else None)
-            self.admission = Admission((int(run), int(same)) for run, same in saved["admission"])
-            odds = [float(one) for one in saved["odds"]]
-            self.filter = Filter(model.fusion, odds)
-            self.risk = None if saved["risk"] is None else float(saved["risk"])
-            if not all(map(isfinite, odds)) or not (self.risk is None or 0.0 <= self.risk <= MAX_SCORE):
-                raise ValueError("the saved risk is none")
+            self.carry(saved)
             if self.adaptation is not None and saved["adaptation"] is not None:
                 self.adaptation.restore(saved["adaptation"], model.tokenizer.size)
         self.refresh()
+
+    def carry(self, saved: Mapping[str, Any]) -> None:
+        """Take over what does not belong to a model: how suspicious the user was, and what fills the window.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            It does not fit.
+        """
+        admission = Admission((int(run), int(same)) for run, same in saved["admission"])
+        odds = [float(one) for one in saved["odds"]]
+        risk = None if saved["risk"] is None else float(saved["risk"])
+        if not all(map(isfinite, odds)) or not (risk is None or 0.0 <= risk <= MAX_SCORE):
+            raise ValueError("the saved risk is none")
+        self.admission, self.filter, self.risk = admission, Filter(self.stored.model.fusion, odds), risk
+
+    def note(self, action: Action) -> None:
+        """Take note of an action that came into the window."""
+        data = _ENCODER.encode(action)
+        if len(data) <= _LONGEST:  # the log chooses how long, and so how much memory
+            self.recent.append(data)
+
+    def succeeded_by(self, stored: Stored) -> Standing:
+        """Return where the user stands with another model: it is shown the window, and the suspicion is kept."""
+        successor = Standing(stored, None, adapt=self.adapt)
+        model = stored.model
+        for data in self.recent:
+            model.detector.score(successor.state, model.tokenizer.encode(_DECODER.decode(data)))
+        successor.recent = self.recent
+        successor.admission, successor.risk = self.admission, self.risk
+        successor.filter = Filter(model.fusion, self.filter.odds)
+        return successor
 
     def _adaptation(self, learned: Learned | None) -> Adaptation | None:
         model = self.stored.model

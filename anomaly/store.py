@@ -83,6 +83,18 @@ class Store:
         with self._user(user) as folder:
             return self._current(folder, user) if folder is not None else None
 
+    def mark(self, user: str | None = None) -> tuple[int, ...] | None:
+        """Return something that changes when another version of a user's model is put in use; None without one.
+
+        Without a user: when a user or the background comes or goes. A hint, by one stat(); nothing is checked.
+        """
+        place = self.directory if user is None else self.directory / encode_user(user) / "current"
+        try:
+            status = os.stat(place)  # noqa: PTH116 - asked often, and Path.stat is slower
+        except (OSError, ValueError):
+            return None
+        return status.st_mtime_ns, status.st_ino, status.st_nlink
+
     def load(self, user: str, version: int | None = None) -> Stored | None:
         """Read a model, by default the version in use; None for a user without one."""
         with self._user(user) as folder:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from anomaly.errors import LogError, LogMissing
 from anomaly.sources.archive import ATTEMPTS, Member, locate, survey
+from anomaly.sources.held import Held
 from anomaly.sources.interface import Position
 from anomaly.sources.logfile import LogFile, open_log
 
@@ -45,6 +46,11 @@ class Chain:
         self.at_newest = False
         """Whether there was nothing newer when the last file was opened."""
         self._looked: list[int] = []
+        self._held = Held()
+
+    def close(self) -> None:
+        """Close what is held open."""
+        self._held.close()
 
     def begin(self, start: Position | Literal["start", "end"]) -> LogFile | None:
         """Open the file to start with, at the place to start from; None while there is none.
@@ -90,7 +96,8 @@ class Chain:
             return [(member, 0) for member in self._unknown(members[0 if index is None else index + 1 :])]
 
         was_newest = self.at_newest
-        following = self._open(choose, rotation=was_newest)
+        deleted = self._held.next_deleted(survey(self._log, self._olddir)) if self._held else None
+        following = deleted or self._open(choose, rotation=was_newest)
         self.at_newest |= following is None
         if was_newest and following is not None and file.deleted:
             self._counters["replacements"] += 1
@@ -138,7 +145,11 @@ class Chain:
 
     def has_newer(self, file: LogFile) -> bool:
         """Whether another file than ``file``, the last one opened, is to be read when it ends."""
-        return not self.at_newest or self._at_path() not in {None, (file.device, file.inode)}
+        here = self._at_path()
+        if here is None or here == (file.device, file.inode):
+            return not self.at_newest
+        self._held.hold(self._log, *here)
+        return True
 
     def _unknown(self, members: list[Member]) -> list[Member]:
         return [m for m in members if m.path == self._log or not m.is_known(self.known)]
@@ -186,6 +197,7 @@ class Chain:
                 else:
                     file.skip(offset)
                 self._remember(members, members.index(member))
+                self._held.release(file.device, file.inode)
                 self.at_newest = member is members[-1]
                 self._counters["rotations"] += len(choice) if rotation else 0
                 return file

@@ -159,6 +159,7 @@ class LogSource(Source):
             return
         self._watch.close()
         self._start = self.position
+        self._chain.close()
         for reader in filter(None, [self._reader, *self._behind]):
             reader.file.close()
         self._reader, self._behind, self._lines, self._ended, self._closed = None, [], [], True, True

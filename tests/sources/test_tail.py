@@ -468,6 +468,34 @@ def test_a_deleted_log_does_not_bring_its_archives_back(log: Path) -> None:
         assert take(source, 2) == ["between", "b"]
 
 
+def test_a_log_that_is_deleted_while_it_waits_to_be_read(log: Path) -> None:
+    """Who falls behind loses nothing of the files that are deleted meanwhile, and reads none of them twice."""
+    append(log, "a", "b")
+    with LogSource(log, start="start", follow=True) as source:
+        seen = [line.data.decode() for line in source.read(1, 0)]
+        for line in ("c", "d", "e"):
+            log.unlink()
+            append(log, line)
+            assert source._reader is not None
+            source._chain.has_newer(source._reader.file)
+        rotate(log)
+        append(log, "f")
+        assert seen + take(source, 5) == ["a", "b", "c", "d", "e", "f"]
+
+
+def test_a_held_file_that_was_compressed_is_read_once(log: Path) -> None:
+    """A deleted file may be there all the same, as an archive."""
+    append(log, "a", "b")
+    with LogSource(log, start="start", follow=True) as source:
+        seen = [line.data.decode() for line in source.read(1, 0)]
+        for line in ("c", "d", "e"):
+            rotate(log)
+            append(log, line)
+            assert source._reader is not None
+            source._chain.has_newer(source._reader.file)
+        assert seen + take(source, 4) == ["a", "b", "c", "d", "e"]
+
+
 def test_a_link_that_is_turned(log: Path) -> None:
     """A log that is a symbolic link is followed to its next target."""
     append(log.parent / "first", "a")

@@ -1,0 +1,105 @@
+"""The models in use: loaded when their users act, and looked at again for what was trained since."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from anomaly.background import Background
+from anomaly.errors import ModelRefused
+from anomaly.store import Store, Stored
+
+Say = Callable[[str], None]
+
+SETTLING = 10.0
+"""Seconds in which a change of who has a model is looked at again: a model is written in several steps."""
+
+_SAID = 2000
+
+
+class Changes(NamedTuple):
+    """What is no longer as it was when it was loaded."""
+
+    users: list[str]
+    """Whose model in use may be another one."""
+    anyone: bool
+    """Whether there may be models of further users, or another background."""
+
+
+class Library:
+    """Gives models by user, and says which have changed since. What cannot be used is said once, and survived.
+
+    Parameters
+    ----------
+    store
+        Where the models are.
+    say
+        Told, as a sentence, why a model cannot be used.
+    clock
+        Gives seconds that never go back.
+    """
+
+    def __init__(self, store: Store, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
+        self.store = store
+        self._say = _once(say)
+        self._clock = clock
+        self._marks: dict[str, tuple[int, ...]] = {}
+        self._mark = store.mark()
+        self._settled_at = 0.0
+
+    def find(self, user: str) -> Stored | None:
+        """Return the model of a user; None where there is none, or none that can be used."""
+        try:
+            return self.load(user)
+        except ModelRefused as error:
+            # Called in the middle of the log: it must not end the watch over all others.
+            self._say(f"{user!r} is shown without scores. {error}")
+            return None
+
+    def load(self, user: str) -> Stored | None:
+        """Return the model of a user, None where there is none.
+
+        Raises
+        ------
+        ModelRefused
+            There is one, and it cannot be used.
+        """
+        mark = self.store.mark(user)  # asked first: what changes meanwhile is found by the next look
+        if mark is not None:
+            self._marks[user] = mark
+        return self.store.load(user)
+
+    def background(self) -> Background | None:
+        """Return what everyone does; None where it was never learned, or cannot be used."""
+        try:
+            return self.store.load_background()
+        except ModelRefused as error:
+            self._say(str(error))
+            return None
+
+    def changes(self) -> Changes:
+        """Look at the files; costs a stat() for each model that was loaded."""
+        users = [user for user, mark in self._marks.items() if self.store.mark(user) != mark]
+        for user in users:
+            del self._marks[user]
+        mark, now = self.store.mark(), self._clock()
+        if mark != self._mark:
+            self._mark, self._settled_at = mark, now + SETTLING
+        return Changes(users, now < self._settled_at)
+
+    def everything(self) -> Changes:
+        """Return the changes that there may be at most."""
+        return Changes(list(self._marks), anyone=True)
+
+
+def _once(say: Say) -> Say:
+    """Say each thing once: a model that is refused is met at the start and again when its user acts."""
+    said: set[str] = set()
+
+    def say_once(text: str) -> None:
+        if text not in said and len(said) < _SAID:
+            said.add(text)
+            say(text)
+
+    return say_once

@@ -1,0 +1,123 @@
+"""Models and settings that change while a log is followed: taken over between two batches, or left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from anomaly.daemon import Follower
+from anomaly.errors import AnomalyError, ModelRefused
+from anomaly.library import Changes, Library, Say
+from anomaly.records import Score
+from anomaly.store import Store
+
+Begin = Literal["checkpoint", "start", "end"]
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """What is asked for."""
+
+    log: Path
+    models: Path
+    state: Path
+    user: str | None
+    """None for every user."""
+    follow: bool
+    begin: Begin = "checkpoint"
+    min_score: float = 0.0
+    adapt: bool = True
+    """Let models learn, under guard, from what is not suspected."""
+    olddir: Path | None = None
+    """A directory of archives besides the log's own."""
+    max_line: int = 1 << 20
+    """Longest line read, in bytes."""
+
+
+Again = Callable[[], Prediction]
+"""Reads the settings anew, as at the start: flags, environment, file. Raises what a wrong setting raises."""
+
+_FIXED = ("log", "state", "user", "follow", "begin", "olddir", "max_line")
+
+
+class Renewal:
+    """Keeps a follower's models and settings up to date.
+
+    Parameters
+    ----------
+    asked
+        The settings that are in force.
+    library
+        The models that are in use.
+    follower
+        Who is to have them.
+    again
+        Reads the settings anew.
+    say
+        Told, as a sentence, what was taken over and what was not.
+    """
+
+    def __init__(self, asked: Prediction, library: Library, follower: Follower, again: Again, say: Say) -> None:
+        self._asked, self._library, self._follower = asked, library, follower
+        self._again, self._say = again, say
+
+    def look(self) -> None:
+        """Take over the models that were trained since."""
+        self._take_over(self._library.changes())
+
+    def reload(self) -> None:
+        """Take over settings and models as they are now; what does not fit stays as it was."""
+        try:
+            asked = self._again()
+            library = self._library if asked.models == self._asked.models else self._opened(asked)
+        except AnomalyError as error:
+            self._say(f"Nothing was reloaded; what was in force stays so. {error}")
+            return
+        for name in _FIXED:
+            if getattr(asked, name) != getattr(self._asked, name):
+                self._say(f"The new {name.replace('_', '-')} takes effect at the next start.")
+        self._asked = msgspec.structs.replace(
+            asked, **{name: getattr(self._asked, name) for name in (*_FIXED, "adapt")}
+        )
+        self._follower.shown = shown(asked.min_score)
+        self._switch(asked.adapt)
+        changes = self._library.everything()
+        if library is not self._library:
+            self._library = library
+            self._follower.scorer.find = library.find
+        self._take_over(changes)
+        self._say("Settings and models were loaded anew.")
+
+    def _opened(self, asked: Prediction) -> Library:
+        library = Library(Store(asked.models), self._say)
+        if not library.store.users():
+            raise ModelRefused(f"There is no model in {asked.models} that can be used.")
+        return library
+
+    def _switch(self, adapt: bool) -> None:  # noqa: FBT001 - a setting
+        if adapt is not self._asked.adapt and self._follower.save():
+            self._asked = msgspec.structs.replace(self._asked, adapt=adapt)
+            self._follower.scorer.adapt(adapt)
+
+    def _take_over(self, changes: Changes) -> None:
+        for user in changes.users:
+            try:
+                stored = self._library.load(user)
+            except ModelRefused as error:
+                self._say(f"The model of {user!r} in use stays in use. {error}")
+                continue
+            if self._follower.scorer.renew(user, stored):
+                now = f"model {stored.version} is in use from now on" if stored else "the model was taken away"
+                self._say(f"{user!r}: {now}.")
+        if changes.anyone:
+            background = self._library.background() if self._asked.user is None else None
+            self._follower.scorer.refresh(background)
+
+
+def shown(least: float) -> Callable[[Score], bool]:
+    """Return what says whether a score is to be shown: its score or its risk is ``least`` or more."""
+    if least <= 0:
+        return lambda _: True
+    return lambda score: max(score.score or 0.0, score.risk or 0.0) >= least
