@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +14,9 @@ from anomaly import __version__, cli_models, options, terminal
 from anomaly.errors import AnomalyError
 
 if TYPE_CHECKING:
-    from anomaly.daemon import Tally
     from anomaly.enrolment import Enrolment
-    from anomaly.prediction import Prediction
+    from anomaly.renewal import Prediction
+    from anomaly.tally import Tally
 
 EXIT_FOUND = 20
 """What ``predict --fail-on`` ends with when it has seen something."""
@@ -42,6 +40,11 @@ class _Explained(click.Command):
             where = f"{error.filename}" if error.filename else "The output cannot be written"
             terminal.say(f"Error: {where}: {error.strerror or error}")
             sys.exit(AnomalyError.exit_code)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments: a reload reads them again."""
+        ctx.meta[options.ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """Run what the command does."""
@@ -78,6 +81,7 @@ main.add_command(cli_models.models)
 @options.user
 @options.algorithm
 @options.logs
+@options.olddir
 @options.models
 @click.option("--since", type=options.Moment(), help="Learn from this time of the log on (UTC).")
 @click.option("--until", type=options.Moment(), help="Learn up to this time of the log (UTC).")
@@ -88,6 +92,7 @@ def train(
     all_users: bool,
     algorithm: str,
     logs: Sequence[Path],
+    olddir: Path | None,
     models: Path,
     since: int | None,
     until: int | None,
@@ -107,15 +112,17 @@ def train(
 
     chosen = options.chosen_user(user, all_users)
     period = Period(since, until)
-    asked = Enrolment(
-        tuple(logs), models, Algorithm(algorithm), chosen, period, seed, without=tuple(sorted(set(without)))
+    parts = tuple(sorted(set(without)))
+    _enrol(
+        Enrolment(tuple(logs), models, Algorithm(algorithm), chosen, period, seed, without=parts, olddir=olddir)
     )
-    _enrol(asked)
 
 
 @main.command()
 @options.user
 @options.log
+@options.olddir
+@options.max_line
 @options.models
 @options.state
 @options.output_format
@@ -142,19 +149,8 @@ def train(
     help=f"End with exit code {EXIT_FOUND} if anything of this severity or worse was scored; it ends when the log"
     " does, or when it is stopped.",
 )
-def predict(
-    user: str | None,
-    all_users: bool,
-    log: Path,
-    models: Path,
-    state: Path,
-    output: str,
-    adapt: bool,
-    follow: bool,
-    begin: Any,  # noqa: ANN401 - a Choice
-    min_score: float,
-    fail_on: str | None,
-) -> None:
+@click.pass_context
+def predict(ctx: click.Context, /, output: str, fail_on: str | None, **_: object) -> None:
     """Score each action of a log, and go on with each new one as osquery writes it.
 
     \b
@@ -162,11 +158,9 @@ def predict(
       anomaly predict --user alice
       anomaly predict --all-users --no-follow --format json | jq .risk
     """
-    from anomaly.prediction import Prediction
     from anomaly.records import Severity
 
-    chosen = options.chosen_user(user, all_users)
-    tally = _predict(Prediction(log, models, state, chosen, follow, begin, min_score, adapt), output)
+    tally = _predict(ctx, output)
     if fail_on and tally.worst().rank >= Severity(fail_on).rank:
         sys.exit(EXIT_FOUND)
 
@@ -220,9 +214,10 @@ def evaluate(
 
 @main.command()
 @options.logs
+@options.olddir
 @options.models
 @options.output_format
-def users(logs: Sequence[Path], models: Path, output: str) -> None:
+def users(logs: Sequence[Path], olddir: Path | None, models: Path, output: str) -> None:
     """List who acts in a log, how much, and whether there is a model.
 
     \b
@@ -231,7 +226,7 @@ def users(logs: Sequence[Path], models: Path, output: str) -> None:
     """
     from anomaly.overview import user_rows
 
-    terminal.print_rows(user_rows(tuple(logs), models, terminal.watch()), output)
+    terminal.print_rows(user_rows(tuple(logs), models, terminal.watch(), olddir), output)
 
 
 @main.command()
@@ -277,11 +272,16 @@ def demo(algorithm: str) -> None:
 @options.configuration
 @options.algorithm
 @options.log
+@options.olddir
+@options.max_line
 @options.models
 @options.state
 @options.output_format
 @options.adapt
-def run(algorithm: str, log: Path, models: Path, state: Path, output: str, adapt: bool) -> None:
+@click.pass_context
+def run(
+    ctx: click.Context, /, algorithm: str, log: Path, olddir: Path | None, models: Path, output: str, **_: object
+) -> None:
     """Learn every user in the log who has no model of this algorithm in use, then score each new action.
 
     \b
@@ -290,10 +290,9 @@ def run(algorithm: str, log: Path, models: Path, state: Path, output: str, adapt
     """
     from anomaly.detectors.interface import Algorithm
     from anomaly.enrolment import Enrolment
-    from anomaly.prediction import Prediction
 
-    _enrol(Enrolment((log,), models, Algorithm(algorithm), keep=True))
-    _predict(Prediction(log, models, state, user=None, follow=True, adapt=adapt), output)
+    _enrol(Enrolment((log,), models, Algorithm(algorithm), keep=True, olddir=olddir))
+    _predict(ctx, output)
 
 
 def _enrol(asked: Enrolment) -> None:
@@ -303,15 +302,39 @@ def _enrol(asked: Enrolment) -> None:
         terminal.say(str(outcome))
 
 
-def _predict(asked: Prediction, output: str) -> Tally:
-    from anomaly.prediction import check_read, prepare
+def _asked(parameters: Mapping[str, Any]) -> Prediction:
+    """Make of a command's parameters what is asked for; ``main.py`` has fewer of them."""
+    from anomaly.renewal import Prediction
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    with prepare(asked, terminal.sink(output), terminal.say) as follower:
-        tally = follower.run(stop.is_set)
-        remark = check_read(asked, follower)
+    user = options.chosen_user(parameters["user"], parameters["all_users"]) if "user" in parameters else None
+    named = ("log", "models", "state", "adapt", "olddir", "max_line", "begin", "min_score")
+    chosen = {name: parameters[name] for name in named if name in parameters}
+    return Prediction(user=user, follow=parameters.get("follow", True), **chosen)
+
+
+def _predict(ctx: click.Context, output: str) -> Tally:
+    from anomaly.control import Control, Overdue
+    from anomaly.prediction import check_read, prepare
+    from anomaly.systemd import Notifier
+
+    asked = _asked(ctx.params)
+    terminal_watches = sys.stdout is not None and sys.stdout.isatty()
+    try:
+        with (
+            Control(terminal=terminal_watches) as control,
+            prepare(
+                asked,
+                terminal.sink(output),
+                terminal.say,
+                again=lambda: _asked(options.again(ctx)),
+                notifier=Notifier.from_environment(os.environ),
+            ) as follower,
+        ):
+            tally = follower.run(control)
+            remark = check_read(asked, follower)
+    except Overdue:
+        # Whoever takes our output has stopped taking it: neither a word nor Python's last flush must wait for him.
+        os._exit(0)
     terminal.say(tally.summary())
     if remark:
         terminal.say(remark)

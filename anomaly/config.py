@@ -26,6 +26,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     format: Literal["text", "json"] | msgspec.UnsetType = msgspec.UNSET
     min_score: float | msgspec.UnsetType = msgspec.UNSET
     adapt: bool | msgspec.UnsetType = msgspec.UNSET
+    olddir: str | msgspec.UnsetType = msgspec.UNSET
+    max_line: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def load(path: Path) -> dict[str, Any]:

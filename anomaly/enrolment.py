@@ -46,6 +46,8 @@ class Enrolment(msgspec.Struct, frozen=True):
     """Leave users alone who have a model of this algorithm."""
     without: tuple[str, ...] = ()
     """Parts to leave out, to see what they bring: some of :data:`PARTS`."""
+    olddir: Path | None = None
+    """A directory of archives besides the logs' own."""
 
 
 class Enrolled(NamedTuple):
@@ -85,7 +87,7 @@ def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
     TooLittleData
         The user asked for, or everyone, has too few actions.
     """
-    found, parser = gather(asked.logs, watch, user=asked.user, period=asked.period)
+    found, parser = gather(asked.logs, watch, user=asked.user, period=asked.period, olddir=asked.olddir)
     if asked.user is None:
         chosen = dict(found.users)
     else:
@@ -240,6 +242,6 @@ def _unknown(asked: Enrolment, watch: Watch) -> str:
     """Say who is in the logs instead: they are read once more, since only this user's actions were kept."""
     if STDIN in asked.logs:
         return f"No action of {asked.user!r} came on standard input."
-    found, _ = gather(asked.logs, watch, period=asked.period)
+    found, _ = gather(asked.logs, watch, period=asked.period, olddir=asked.olddir)
     names = ", ".join(map(str, asked.logs))
     return f"No action of {asked.user!r} is in {names}. {nearest(str(asked.user), found.users)}"

@@ -109,7 +109,12 @@ def harvest(
 
 
 def gather(
-    logs: Sequence[Path], watch: Watch, *, user: str | None = None, period: Period
+    logs: Sequence[Path],
+    watch: Watch,
+    *,
+    user: str | None = None,
+    period: Period,
+    olddir: Path | None = None,
 ) -> tuple[Harvest, Parser]:
     """Read logs, each with its archives, into one corpus a user.
 
@@ -120,10 +125,10 @@ def gather(
     LogMissing, LogUnreadable
         One of them cannot be read.
     """
-    logs = _distinct(logs)
+    logs = _distinct(logs, olddir)
     parser = Parser()
     with ExitStack() as stack:
-        sources = [stack.enter_context(StdinSource() if log == STDIN else _whole(log)) for log in logs]
+        sources = [stack.enter_context(StdinSource() if log == STDIN else _whole(log, olddir)) for log in logs]
         total = sum(log.stat().st_size for log in logs if log != STDIN and log.exists())
         report = stack.enter_context(watch("reading"))
         done = 0
@@ -184,12 +189,12 @@ def _one(corpora: list[Corpus]) -> Corpus:
     return corpora[0] if len(corpora) == 1 else Corpus.merge(corpora)
 
 
-def _distinct(logs: Sequence[Path]) -> list[Path]:
+def _distinct(logs: Sequence[Path], olddir: Path | None) -> list[Path]:
     """Leave out what would be read twice: a log named again, and an archive of another one (a shell's ``X*``)."""
     places = {os.path.realpath(log): log for log in reversed(logs)}
-    archives = {os.path.realpath(path) for log in logs for path in chain(log) if path != log}
+    archives = {os.path.realpath(path) for log in logs for path in chain(log, olddir) if path != log}
     return [log for place, log in reversed(places.items()) if place not in archives]
 
 
-def _whole(log: Path) -> LogSource:
-    return LogSource(log, start="start", follow=False)
+def _whole(log: Path, olddir: Path | None) -> LogSource:
+    return LogSource(log, start="start", follow=False, olddir=olddir)

@@ -47,15 +47,24 @@ class Library:
         self._marks: dict[str, tuple[int, ...]] = {}
         self._mark = store.mark()
         self._settled_at = 0.0
+        self._roster: frozenset[str] | None = None
 
     def find(self, user: str) -> Stored | None:
         """Return the model of a user; None where there is none, or none that can be used."""
+        if user not in self.users():  # names are the log's to choose: a new one must not cost a look at the disk
+            return None
         try:
             return self.load(user)
         except ModelRefused as error:
             # Called in the middle of the log: it must not end the watch over all others.
             self._say(f"{user!r} is shown without scores. {error}")
             return None
+
+    def users(self) -> frozenset[str]:
+        """Return the users that have a model, also those whose model will be refused."""
+        if self._roster is None:
+            self._roster = frozenset(self.store.users())
+        return self._roster
 
     def load(self, user: str) -> Stored | None:
         """Return the model of a user, None where there is none.
@@ -86,10 +95,14 @@ class Library:
         mark, now = self.store.mark(), self._clock()
         if mark != self._mark:
             self._mark, self._settled_at = mark, now + SETTLING
-        return Changes(users, now < self._settled_at)
+        anyone = now < self._settled_at
+        if anyone:
+            self._roster = None
+        return Changes(users, anyone)
 
     def everything(self) -> Changes:
         """Return the changes that there may be at most."""
+        self._roster = None
         return Changes(list(self._marks), anyone=True)
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from anomaly.config import DEFAULT_LOG, default_directory, load
+from anomaly.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,6 +19,9 @@ ALGORITHMS = ("LSTM", "OCSVM", "BOTH")
 PARTS = ("lstm", "cache", "background", "folds", "filter")
 ALARM = 25.0
 """As :data:`anomaly.records.ALARM`, which is not loaded for ``--help``."""
+
+ARGUMENTS, CONFIGURATION = "anomaly.arguments", "anomaly.configuration"
+"""What is kept with a command's context: how it was called, and with which file."""
 
 SEVERITIES = ("notice", "warning", "critical")
 
@@ -145,6 +149,28 @@ def logs(function: F) -> F:
     )(function)
 
 
+def olddir(function: F) -> F:
+    """Add ``--olddir``."""
+    return click.option(
+        "--olddir",
+        type=_PATH,
+        envvar="ANOMALY_OLDDIR",
+        help="A directory of the log's archives besides its own, as logrotate's olddir (ANOMALY_OLDDIR).",
+    )(function)
+
+
+def max_line(function: F) -> F:
+    """Add ``--max-line``."""
+    return click.option(
+        "--max-line",
+        type=click.IntRange(min=1024, max=1 << 28),
+        envvar="ANOMALY_MAX_LINE",
+        default=1 << 20,
+        show_default=True,
+        help="Longest line read, in bytes; a longer one is skipped and counted (ANOMALY_MAX_LINE).",
+    )(function)
+
+
 def user(function: F) -> F:
     """Add ``--user`` and ``--all-users``, one of which is needed."""
     function = click.option("--all-users", is_flag=True, help="Every user.")(function)
@@ -188,6 +214,27 @@ def configuration(function: F) -> F:
     )(function)
 
 
+def again(ctx: click.Context) -> dict[str, Any]:
+    """Return a command's parameters as they would be if it were started now: flags, environment, file.
+
+    Raises
+    ------
+    ConfigError
+        The configuration file, or a setting in it, does not fit any more.
+    """
+    path = ctx.meta.get(CONFIGURATION)
+    try:
+        fresh = ctx.command.make_context(
+            ctx.info_name,
+            list(ctx.meta[ARGUMENTS]),
+            parent=ctx.parent,
+            default_map=settings(path) if path else None,
+        )
+    except click.UsageError as error:
+        raise ConfigError(f"A setting does not fit: {error.format_message()}") from error
+    return fresh.params
+
+
 class Moment(click.ParamType[int]):
     """A day or a moment, in UTC, as seconds since 1970."""
 
@@ -207,14 +254,26 @@ class Moment(click.ParamType[int]):
 def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
+    ctx.meta[CONFIGURATION] = path
+    ctx.default_map = _defaults(ctx.command, settings(path))
+
+
+def settings(path: Path) -> dict[str, Any]:
+    """Read a configuration file into parameters of commands.
+
+    Raises
+    ------
+    ConfigError
+        It does not fit.
+    """
     values = load(path)
     if "format" in values:
         values["output"] = values.pop("format")
-    for place in {"log", "models", "state"} & values.keys():
+    for place in {"log", "models", "state", "olddir"} & values.keys():
         values[place] = os.path.expanduser(values[place])  # noqa: PTH111 - a str, as on the command line
     if "log" in values and not os.environ.get("ANOMALY_LOG"):
         values["logs"] = [values["log"]]
-    ctx.default_map = _defaults(ctx.command, values)
+    return values
 
 
 def _defaults(command: click.Command, values: dict[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,9 @@ Row = dict[str, Any]
 _WIDEST = 32
 
 
-def user_rows(logs: tuple[Path, ...], models: Path, watch: Watch) -> list[Row]:
+def user_rows(logs: tuple[Path, ...], models: Path, watch: Watch, olddir: Path | None = None) -> list[Row]:
     """Return a row per user of some logs: how much there is to learn from, and the model there is."""
-    found, _ = gather(logs, watch, period=Period())
+    found, _ = gather(logs, watch, period=Period(), olddir=olddir)
     store = Store(models)
     return [_user_row(user, corpus, store) for user, corpus in found.users.items()]
 

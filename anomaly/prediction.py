@@ -129,7 +129,7 @@ def _models(library: Library, asked: Prediction) -> list[Stored]:
     """Load what must be there before anything is read."""
     store = library.store
     if asked.user is None:
-        users = store.users()
+        users = sorted(library.users())
         if not users:
             raise UnknownUser(
                 f"There is no model in {store.directory} yet. Make models with: anomaly train --all-users -l LOG"
