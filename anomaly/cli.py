@@ -60,6 +60,8 @@ class _Explained(click.Command):
 class _Commands(_Explained, click.Group):
     """A group of such commands."""
 
+    command_class = _Explained
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @options.configuration

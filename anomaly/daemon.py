@@ -25,6 +25,9 @@ EVERY = 1.0
 LOOK = 2.0
 """Seconds between looks for newer models."""
 
+STATE = 0.5
+"""Seconds between looks at how it goes, for who asks systemd."""
+
 WAIT = 0.5
 """Seconds that a read may wait: how long a signal waits at most."""
 
@@ -139,7 +142,7 @@ class Follower:
         if idle:
             self._caught_up = now
         self._notifier.watchdog()
-        if now - self._stated >= EVERY:
+        if now - self._stated >= STATE:
             self._stated = now
             self._notifier.status(self._status(now))
 

@@ -77,7 +77,10 @@ class Standing:
 
     def note(self, action: Action) -> None:
         """Take note of an action that came into the window."""
-        data = _ENCODER.encode(action)
+        try:
+            data = _ENCODER.encode(action)
+        except UnicodeEncodeError:  # half a character; one action fewer is shown to another model
+            return
         if len(data) <= _LONGEST:  # the log chooses how long, and so how much memory
             self.recent.append(data)
 

@@ -16,13 +16,13 @@ FIRST = 10.0
 """Seconds until skipped lines are first spoken of: a burst of them is one sentence."""
 
 _MET = {
-    "truncations": "was cut, and there is no copy of it: what was in it and not yet read is lost",
-    "copies": "was copied and cut; reading goes on in the copy",
-    "replacements": "was deleted and made anew",
-    "losses": "is not the file that was read last, which is gone: what was in it and not yet read is lost",
-    "read_errors": "cannot be read at the moment (no permission, or no regular file); it is tried again",
-    "archive_errors": "has an archive that could be read only in part, or not at all",
-    "watch_errors": "cannot be watched by inotify; it is looked at four times a second instead",
+    "truncations": "it was cut, and there is no copy of it: what was in it and not yet read is lost",
+    "copies": "it was copied and cut; reading goes on in the copy",
+    "replacements": "it was deleted and made anew",
+    "losses": "the file that was read last is gone: what was in it and not yet read is lost",
+    "read_errors": "it cannot be read at the moment (no permission, or no regular file); it is tried again",
+    "archive_errors": "an archive of it could be read only in part, or not at all",
+    "watch_errors": "inotify does not watch it; it is looked at four times a second instead",
 }
 _OF_SKIPPED = 4
 
@@ -96,7 +96,7 @@ class Reports:
             count = met.get(name, 0) - self._told[name]
             if count > 0 and self._due(name):
                 self._told[name] += count
-                self._say(f"{self._log} {sentence}{f' ({count:,} times)' if count > 1 else ''}.")
+                self._say(f"{self._log}: {sentence}{f' ({count:,} times)' if count > 1 else ''}.")
         if lines.total() > self._told_skipped.total() and self._due("skipped", FIRST):
             new = lines - self._told_skipped
             self._told_skipped = lines.copy()

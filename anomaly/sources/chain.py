@@ -42,7 +42,7 @@ class Chain:
         self._olddir = olddir
         self._counters = counters
         self.known: tuple[str, ...] = ()
-        """Marks of the files older than the last one opened: whatever becomes of that one, they are not newer."""
+        """Marks of the files, besides the last one opened, that are not to be read: they have been."""
         self.at_newest = False
         """Whether there was nothing newer when the last file was opened."""
         self._looked: list[int] = []
@@ -55,28 +55,29 @@ class Chain:
     def begin(self, start: Position | Literal["start", "end"]) -> LogFile | None:
         """Open the file to start with, at the place to start from; None while there is none.
 
-        Where the file of a position is gone, or was cut, everything that is left came after it, but for what is
-        known to be older.
+        Where the file of a position is gone, or was cut, everything that is left is read, but for what is known
+        to have been.
         """
         missed = ""
-        self.known = start.known if isinstance(start, Position) else ()
 
         def choose(members: list[Member]) -> Choice:
             nonlocal missed
-            if start == "end":
-                return [(member, None) for member in members[-1:]]
             if start == "start":
                 return [(member, 0) for member in members]
+            if start == "end":
+                self._know(members[:-1])
+                return [(member, None) for member in members[-1:]]
             index = locate(members, start) if start.file else None
+            if start.known is None:
+                self._know(members[: index if index is not None else _alike(members, start)])
+            else:
+                self.known = start.known
             if index is not None:
-                return [(members[index], start.offset), *((member, 0) for member in members[index + 1 :])]
+                return [(members[index], start.offset), *self._unread(members, index)]
             if start.offset:
                 here = any(member.is_file(start.device, start.inode) for member in members)
                 missed = "truncations" if here else "losses"
-            if start.known or not start.file:
-                return [(member, 0) for member in self._unknown(members)]
-            same = (i for i, m in enumerate(members) if m.fingerprint == start.file)
-            return [(member, 0) for member in members[next(same, 0) :]]
+            return self._unread(members, None)
 
         file = self._open(choose)
         if missed and file is not None:
@@ -85,30 +86,30 @@ class Chain:
 
     def after(self, file: LogFile) -> LogFile | None:
         """Open the file that follows ``file``, which has been read to its end; None while there is none."""
+        newer = 1
 
         def choose(members: list[Member]) -> Choice:
-            index = next((i for i, m in enumerate(members) if m.is_file(file.device, file.inode)), None)
-            if index is None:
-                index = locate(members, file.place(file.offset))  # compressed, or copied, since it was opened
-                if index is not None and members[index].path == self._log:
-                    index = None  # a new log that begins as the old one did
-            # Of a deleted file, what was not there before is newer.
-            return [(member, 0) for member in self._unknown(members[0 if index is None else index + 1 :])]
+            nonlocal newer
+            index = self._index(members, file)
+            self._know(members[index : index + 1] if index is not None else [])
+            unread = self._unread(members, index)
+            newer = len(unread)
+            return unread
 
         was_newest = self.at_newest
-        deleted = self._held.next_deleted(survey(self._log, self._olddir)) if self._held else None
-        following = deleted or self._open(choose, rotation=was_newest)
+        following = self._deleted(file) or self._open(choose)
         self.at_newest |= following is None
-        if was_newest and following is not None and file.deleted:
-            self._counters["replacements"] += 1
+        if was_newest and following is not None:
+            self._counters["rotations"] += newer
+            self._counters["replacements"] += file.deleted
         return following
 
     def before(self, file: LogFile) -> LogFile | None:
         """Open the copy that ``copytruncate`` made before anything of a file was read; None where it made none."""
 
         def choose(members: list[Member]) -> Choice:
-            here = next((i for i, m in enumerate(members) if m.is_file(file.device, file.inode)), 0)
-            return [(member, 0) for member in members[:here] if not member.is_known(self.known)]
+            index = self._index(members, file) or 0
+            return [(member, 0) for member in members[:index] if member.head and not member.is_known(self.known)]
 
         return self._open(choose) if self._stamps() != self._looked else None
 
@@ -151,8 +152,39 @@ class Chain:
         self._held.hold(self._log, *here)
         return True
 
-    def _unknown(self, members: list[Member]) -> list[Member]:
-        return [m for m in members if m.path == self._log or not m.is_known(self.known)]
+    def _index(self, members: list[Member], file: LogFile) -> int | None:
+        """Find a file that is open among the members: under any name, or compressed or copied since."""
+        for index, member in enumerate(members):
+            if member.is_file(file.device, file.inode):
+                return index
+        alike = locate(members, file.place(file.offset)) if file.fingerprint else None
+        # At the log's path it is a new log, which only begins as the old one did.
+        return alike if alike is None or members[alike].path != self._log else None
+
+    def _unread(self, members: list[Member], index: int | None) -> Choice:
+        """Return what there is to read besides the file at an index: where it stands says little, names move."""
+        return [
+            (member, 0)
+            for i, member in enumerate(members)
+            if i != index
+            and (member.path == self._log or not member.is_known(self.known))
+            and (member.head or index is None or i > index)
+        ]
+
+    def _know(self, members: list[Member]) -> None:
+        """Note that files need not be read."""
+        marks = filter(None, (member.mark for member in members))
+        self.known = tuple(dict.fromkeys((*self.known, *marks)))
+
+    def _deleted(self, file: LogFile) -> LogFile | None:
+        """Give the file after ``file`` if that has been deleted while it waited; else None."""
+        if not self._held:
+            return None
+        members = survey(self._log, self._olddir)
+        following = self._held.next_deleted(members)
+        if following is not None and (index := self._index(members, file)) is not None:
+            self._know(members[index : index + 1])
+        return following
 
     def _stamps(self) -> list[int]:
         """Say when the directories last changed."""
@@ -175,7 +207,7 @@ class Chain:
             return None
         return status.st_dev, status.st_ino
 
-    def _open(self, choose: Callable[[list[Member]], Choice], *, rotation: bool = False) -> LogFile | None:
+    def _open(self, choose: Callable[[list[Member]], Choice]) -> LogFile | None:
         """Open the first of the chosen files that can be opened; look again where one was renamed."""
         for _ in range(ATTEMPTS):
             self._looked = self._stamps()
@@ -196,16 +228,15 @@ class Chain:
                     file.skip_all()
                 else:
                     file.skip(offset)
-                self._remember(members, members.index(member))
+                self.known = tuple(mark for mark in self.known if any(m.is_known({mark}) for m in members))
                 self._held.release(file.device, file.inode)
                 self.at_newest = member is members[-1]
-                self._counters["rotations"] += len(choice) if rotation else 0
                 return file
             else:
                 return None
         return None
 
-    def _remember(self, members: list[Member], opened: int) -> None:
-        """Note what is older than the file opened; what was older before is so still."""
-        older = [m for i, m in enumerate(members) if i < opened or (i != opened and m.is_known(self.known))]
-        self.known = tuple(filter(None, (member.mark for member in older)))
+
+def _alike(members: list[Member], place: Position) -> int:
+    """Return where the first file stands that begins as a position's did; 0 where none does."""
+    return next((i for i, m in enumerate(members) if place.file and m.fingerprint == place.file), 0)

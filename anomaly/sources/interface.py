@@ -12,6 +12,9 @@ MAX_LINE = 1 << 20
 """Longest line read, in bytes; a longer one is skipped and counted (osquery caps its own at 1 MiB)."""
 
 
+Mark = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,5}-[0-9a-f]{16}$")]
+
+
 class Line(NamedTuple):
     """One line of a log, without its newline."""
 
@@ -41,8 +44,8 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     """Hash of the bytes just before ``offset``; empty where it is not known."""
     behind: tuple[Position, ...] = ()
     """Places in rotated files, into which a slow writer may still write."""
-    known: tuple[Annotated[str, msgspec.Meta(pattern="^[0-9]{1,5}-[0-9a-f]{16}$")], ...] = ()
-    """Marks of the archives older than this file (length and hash of the head): they are not to be read again."""
+    known: tuple[Mark, ...] | None = None
+    """Marks (length and hash of the head) of other files that need not be read; None for all that are older."""
 
 
 class Source(ABC):

@@ -21,7 +21,8 @@ CHUNK = 1 << 18
 """Bytes read at a time: a quarter MiB stays in the cache while it is cut into lines (measured)."""
 
 HEAD = 1 << 12
-"""Bytes at the start of a file by which its copies are told from other files."""
+"""Bytes at the start of a file by which its copies are told from other files: of a first line that is longer than
+half of them that half, and what follows it. Broken lines are often alike; the records after them are not."""
 
 BEFORE = 1 << 10
 """Bytes before a place by which it is found again: two or three records, each with its time and counter."""
@@ -91,7 +92,8 @@ class LogFile:
         self._from = self.offset
         chunk = self._read_at(self.offset, size)
         if chunk:
-            if not self.offset and not self.compressed and not (self._fingerprint and chunk.startswith(self.head)):
+            known = self._fingerprint and chunk.startswith(self.head[: HEAD // 2])
+            if not self.offset and not self.compressed and not known:
                 self._fingerprint, self.head = _identity(BytesIO(chunk).read)  # cut since it was opened, or grown
             self._begin, self._earlier, self._chunk = self.offset, self.before(self.offset), chunk
             self.offset += len(chunk)
@@ -228,16 +230,16 @@ def fingerprint(log: Path | BinaryIO) -> str:
 
 
 def _identity(read: Callable[[int], bytes]) -> tuple[str, bytes]:
-    """Return the fingerprint and the first ``HEAD`` bytes of what ``read`` gives."""
-    data = bytearray(read(HEAD))
-    chunk = bytes(data)
-    while chunk and b"\n" not in chunk and len(data) < MAX_LINE:
-        chunk = read(CHUNK)
+    """Return the fingerprint and the head of what ``read`` gives."""
+    data, chunk, end = bytearray(), b"-", -1
+    while chunk and (end < 0 or len(data) < end + HEAD) and len(data) < MAX_LINE + HEAD:
+        chunk = read(CHUNK if data else HEAD)
         data += chunk
-    line, newline, _ = data.partition(b"\n")
-    complete = newline or len(line) >= MAX_LINE
-    digest = hashlib.sha256(line[:MAX_LINE]).hexdigest()[:16] if complete else ""
-    return digest, bytes(data[:HEAD])
+        end = data.find(b"\n", max(0, len(data) - len(chunk))) if end < 0 else end
+    end = min(end, MAX_LINE) if end >= 0 else MAX_LINE if len(data) >= MAX_LINE else -1
+    digest = hashlib.sha256(data[:end]).hexdigest()[:16] if end >= 0 else ""
+    half = HEAD // 2
+    return digest, bytes(data[:half] + data[max(half, end + 1) :][:half])
 
 
 def _explain(path: Path, error: OSError | ValueError) -> NoReturn:

@@ -89,7 +89,7 @@ def test_lines_carry_their_file_and_offset(log: Path) -> None:
         name = fingerprint(log)
         assert source.read(100, 0) == [Line(b"one", name, 0), Line(b"", name, 4), Line(b"three", name, 5)]
         status, before = log.stat(), hashlib.blake2b(b"one\n\nthree\n", digest_size=8).hexdigest()
-        assert source.position == Position(name, 11, status.st_dev, status.st_ino, before)
+        assert source.position == Position(name, 11, status.st_dev, status.st_ino, before, known=())
         assert source.read(100, 0) == []
         assert source.ended
 
