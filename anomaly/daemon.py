@@ -22,6 +22,12 @@ BATCH = 512
 EVERY = 1.0
 """Seconds between checkpoints. One costs 4 ms: a checkpoint a line would cap the rate at 240 lines a second."""
 
+MANY = 8192
+"""Lines after which a checkpoint is due earlier: in a backlog a second is long, and a crash repeats it."""
+
+SHARE, SELDOM = 10, 5.0
+"""A checkpoint may take one part in so many of the time, however many users it holds; but it comes, in seconds."""
+
 LOOK = 2.0
 """Seconds between looks for newer models."""
 
@@ -81,7 +87,8 @@ class Follower:
         self._say = say
         self._reports = Reports(log, say)
         self._saved = self._looked = self._stated = self._caught_up = time.monotonic()
-        self._unsaved = False
+        self._unsaved = 0  # lines since the last checkpoint
+        self._cost = 0.0  # seconds that it took
 
     def run(self, control: Control | None = None) -> Tally:
         """Go on until the source ends or it is asked to stop; the batch in hand is always finished."""
@@ -97,7 +104,7 @@ class Follower:
             shown = [score for score in scores if self.shown(score)]
             if shown:
                 self.sink.write(shown)
-            self._unsaved = self._unsaved or bool(lines)
+            self._unsaved += len(lines)
             self._between(idle=not lines)
         self._notifier.stopping()
         if self._unsaved:
@@ -125,14 +132,16 @@ class Follower:
             if self.tally.checkpoint_errors == 1:
                 self._say(f"{error} Scoring goes on; the checkpoint is tried again every second.")
             return False
-        self._unsaved = False
+        self._unsaved = 0
         self.scorer.saved()
+        self._cost = time.monotonic() - self._saved
         return True
 
     def _between(self, *, idle: bool) -> None:
         """Do between two batches what is due."""
         now = time.monotonic()
-        if self._unsaved and now - self._saved >= EVERY:
+        due = EVERY if self._unsaved < MANY else 0.0
+        if self._unsaved and now - self._saved >= max(due, min(SHARE * self._cost, SELDOM)):
             self.save()
         if now - self._looked >= LOOK:
             self._looked = now

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly import daemon
-from anomaly.daemon import Follower, Tally
+from anomaly.control import Control
+from anomaly.daemon import Follower
 from anomaly.errors import StateError
 from anomaly.identity import Identities
 from anomaly.osquery import Parser
@@ -25,6 +26,7 @@ from anomaly.sources.checkpoint import Checkpoint, CheckpointFile
 from anomaly.sources.interface import Line, Position, Source
 from anomaly.sources.stdin import StdinSource
 from anomaly.store import Store
+from anomaly.tally import Tally
 
 if TYPE_CHECKING:
     from tests.conftest import Event
@@ -163,10 +165,16 @@ def test_a_stop_finishes_the_batch(
 ) -> None:
     """When told to stop, what was read is scored, handed on and remembered; the rest is for the next run."""
     monkeypatch.setattr(daemon, "BATCH", 4)
-    asked = iter((False, False, True))
-    sink = Kept()
+    control = Control()
+
+    class Asking(Kept):
+        def write(self, scores: Sequence[Score]) -> None:
+            super().write(scores)
+            control.stopped = len(self.batches) == 2
+
+    sink = Asking()
     with checkpoint:
-        follow([event("alice")] * 20, sink, checkpoint=checkpoint).run(lambda: next(asked))
+        follow([event("alice")] * 20, sink, checkpoint=checkpoint).run(control)
         saved = checkpoint.load()
     assert len(sink.ids) == 8
     assert saved is not None
@@ -179,6 +187,7 @@ def test_the_checkpoint_comes_after_the_sink(
     """Where the sink fails, the checkpoint stays behind what it last took: nothing is lost, if some said twice."""
     monkeypatch.setattr(daemon, "BATCH", 4)
     monkeypatch.setattr(daemon, "EVERY", 0.0)
+    monkeypatch.setattr(daemon, "SHARE", 0)
     with checkpoint:
         with pytest.raises(BrokenPipeError):
             follow([event("alice")] * 20, Kept(room=2), checkpoint=checkpoint, log="/var/log/X").run()
@@ -251,6 +260,7 @@ def test_a_failing_checkpoint_is_survived_and_said_once(
     """A full disk does not end the watch: it is said once, counted each time, and tried again."""
     monkeypatch.setattr(daemon, "BATCH", 1)
     monkeypatch.setattr(daemon, "EVERY", 0.0)
+    monkeypatch.setattr(daemon, "SHARE", 0)
     tries = 0
 
     def save(_: Checkpoint) -> None:

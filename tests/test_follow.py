@@ -251,7 +251,7 @@ def test_a_watch_that_has_gone_blind_says_so(folder: Path, daemon: Daemon) -> No
     append(folder, 801, "seen again")
     assert daemon.record()["columns"] == {"command": "seen again", "uid": "1000", "username": "alice"}
     assert daemon.stop() == 0
-    assert f"{log}: cannot be read at the moment" in daemon.errors
+    assert f"{log}: it cannot be read at the moment" in daemon.errors
 
 
 @pytest.mark.parametrize("algorithm", ["OCSVM", "BOTH"])

@@ -14,8 +14,9 @@ import pytest
 from anomaly.errors import StoreUnwritable
 from anomaly.learned import StoreKeeper
 from anomaly.osquery import Action
-from anomaly.prediction import Prediction, prepare
+from anomaly.prediction import prepare
 from anomaly.records import Score
+from anomaly.renewal import Prediction
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import Sink
 from anomaly.store import Store

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anomaly.daemon import Tally
 from anomaly.detectors.interface import Algorithm
 from anomaly.enrolment import Enrolment, enrol
 from anomaly.errors import LogMissing, ModelRefused, StateLocked, UnknownUser
 from anomaly.harvest import Watch
-from anomaly.prediction import Prediction, prepare
+from anomaly.prediction import prepare
 from anomaly.records import Score, Severity
+from anomaly.renewal import Prediction
 from anomaly.sinks.interface import Sink
 from anomaly.store import Store
+from anomaly.tally import Tally
 
 if TYPE_CHECKING:
     from tests.conftest import Event

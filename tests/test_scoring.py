@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -244,7 +245,7 @@ def test_users_who_do_not_act_keep_their_state(models: Path, actions: list[Actio
 
 
 def test_a_state_is_of_one_version(models: Path, actions: list[Action]) -> None:
-    """After a new training the old state is not gone on from, even if the actions are the same."""
+    """After a new training the old state is not gone on from, but whoever was suspicious is so still."""
     store = Store(models)
     first = Scorer(store.load)
     for action in actions[-300:]:
@@ -255,7 +256,45 @@ def test_a_state_is_of_one_version(models: Path, actions: list[Action]) -> None:
     store.save("alice", stored.model)
     second, fresh = Scorer(store.load), Scorer(store.load)
     second.restore(saved)
-    assert second.score("1", actions[200]) == fresh.score("1", actions[200])
+    found, expected = second.score("1", actions[200]), fresh.score("1", actions[200])
+    assert found is not None
+    assert expected is not None
+    assert (found.score, found.surprise) == (expected.score, expected.surprise)
+    odds = second._users["alice"].filter.odds
+    assert list(odds)[:-1] == saved["alice"]["odds"][1 if len(odds) == 100 else 0 :]
+
+
+def test_another_model_goes_on_where_the_user_stands(models: Path, actions: list[Action]) -> None:
+    """A model put in use in the middle of a log scores as the one before did, if it has learned the same."""
+    store = Store(models)
+    plain, renewed = Scorer(store.load), Scorer(store.load)
+    own = [action for action in actions if action.user == "alice" and not action.baseline]
+    for action in own[:250]:
+        assert plain.score("1", action) == renewed.score("1", action)
+    stored = store.load("alice")
+    assert stored is not None
+    assert not renewed.renew("alice", stored)
+    store.save("alice", stored.model)
+    assert renewed.renew("alice", store.load("alice"))
+    for action in own[250:320]:
+        found, expected = renewed.score("1", action), plain.score("1", action)
+        assert found is not None
+        assert expected is not None
+        assert found.model.version == 2
+        assert found.score == pytest.approx(expected.score, abs=1e-6)
+        assert found.risk == pytest.approx(expected.risk, abs=1e-6)
+
+
+def test_a_model_may_be_taken_away(models: Path, actions: list[Action]) -> None:
+    """A user whose model is gone is one without a model."""
+    scorer = Scorer(Store(models).load)
+    own = [action for action in actions if action.user == "alice"]
+    scorer.score("1", own[0])
+    shutil.rmtree(models / "alice")
+    assert scorer.renew("alice", None)
+    found = scorer.score("1", own[1])
+    assert found is not None
+    assert found.model.state == "none"
 
 
 @pytest.mark.parametrize("reverse", [False, True])
