@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -29,15 +30,27 @@ def say(text: str) -> None:
 def sink(output: str) -> Sink:
     """Return where scores go: ``json`` or ``text``, in colour on a terminal that wants it."""
     _check_output()
+    stream = _whole_writes(sys.stdout)
     if output == "json":
         from anomaly.sinks.ndjson import NdjsonSink
 
-        return NdjsonSink(sys.stdout)
+        return NdjsonSink(stream)
     from anomaly.sinks.text import TextSink
 
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
-    return TextSink(sys.stdout, colour=colour, width=width)
+    colour = stream.isatty() and not os.environ.get("NO_COLOR")
+    width = shutil.get_terminal_size((80, 24)).columns if stream.isatty() else 80
+    return TextSink(stream, colour=colour, width=width)
+
+
+def _whole_writes(stream: TextIO) -> TextIO:
+    """Return a stream that writes all or raises.
+
+    Without a buffer (``python -u``, ``PYTHONUNBUFFERED``) Python takes a short write for a whole one: a signal
+    that interrupts it would cost the rest of a batch, which the checkpoint would then call handed on.
+    """
+    if isinstance(getattr(stream, "buffer", None), io.RawIOBase):
+        return open(stream.fileno(), "w", encoding=stream.encoding, errors=stream.errors, closefd=False)
+    return stream
 
 
 def _check_output() -> None:
