@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
+import lzma
 import os
 from io import BytesIO
 from pathlib import Path
@@ -31,11 +33,15 @@ def write(path: Path, data: bytes) -> Path:
     elif path.suffix == ".zst":
         half = len(data) // 2
         data = zstd.compress(data[:half]) + zstd.compress(data[half:])
+    elif path.suffix == ".bz2":
+        data = bz2.compress(data)
+    elif path.suffix == ".xz":
+        data = lzma.compress(data)
     path.write_bytes(data)
     return path
 
 
-@pytest.mark.parametrize("name", ["X", "X.1", "X.2.gz", "X.2.zst"])
+@pytest.mark.parametrize("name", ["X", "X.1", "X.2.gz", "X.2.zst", "X.2.bz2", "X.2.xz"])
 def test_a_file_reads_the_same_however_it_is_stored(tmp_path: Path, name: str) -> None:
     """Plain, gzip and zstd give the same bytes, the same offsets and the same fingerprint."""
     path = write(tmp_path / name, LINES)
@@ -63,7 +69,7 @@ def test_a_cut_archive_gives_what_is_there(tmp_path: Path, suffix: str) -> None:
         assert file.failed
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("suffix", [".gz", ".zst", ".bz2", ".xz"])
 @pytest.mark.parametrize("data", [b"no such format", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"])
 def test_a_corrupt_archive_is_an_empty_one(tmp_path: Path, suffix: str, data: bytes) -> None:
     """An archive that is none has no lines and no fingerprint."""

@@ -1,0 +1,86 @@
+"""What was met is said, and not more often than anybody can read."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from anomaly.tally import EVERY, FIRST, Reports, Tally
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock."""
+    return Clock()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """Give what was said."""
+    return []
+
+
+@pytest.fixture
+def reports(clock: Clock, said: list[str]) -> Reports:
+    """Give what says it."""
+    return Reports("X", said.append, clock)
+
+
+def test_each_thing_is_said_at_once_and_then_at_most_once_a_minute(
+    reports: Reports, clock: Clock, said: list[str]
+) -> None:
+    """What comes within the minute is said after it, with how often it was."""
+    met = Counter(truncations=1)
+    reports.tell(met, Counter())
+    assert said == ["X: it was cut, and there is no copy of it: what was in it and not yet read is lost."]
+    for _ in range(5):
+        met["truncations"] += 1
+        reports.tell(met, Counter())
+    assert len(said) == 1
+    clock.now += EVERY
+    reports.tell(met, Counter())
+    reports.tell(met, Counter())
+    assert said[1:] == [said[0][:-1] + " (5 times)."]
+
+
+def test_one_thing_does_not_silence_another(reports: Reports, said: list[str]) -> None:
+    """Each kind has a minute of its own."""
+    reports.tell(Counter(truncations=1), Counter())
+    reports.tell(Counter(truncations=1, replacements=1, read_errors=2), Counter())
+    assert [sentence.split()[2] for sentence in said] == ["was", "was", "cannot"]
+
+
+def test_skipped_lines_are_one_sentence_a_minute_by_reason(
+    reports: Reports, clock: Clock, said: list[str]
+) -> None:
+    """A flood of broken lines is summed up; the next sentence has only what is new."""
+    lines = Counter(not_json=1)
+    reports.tell({}, lines)
+    lines.update(not_json=4, truncated=2)
+    reports.tell({}, lines)
+    assert said == []
+    clock.now += FIRST
+    reports.tell({}, lines)
+    assert said == ["X: 7 lines skipped: not_json 5, truncated 2."]
+    lines["empty"] += 3
+    reports.tell({}, lines)
+    clock.now += EVERY
+    reports.tell({}, lines)
+    assert said[1:] == ["X: 3 lines skipped: empty 3."]
+
+
+def test_the_summary_of_nothing_is_short() -> None:
+    """A run that met nothing says so, without a word about skipped lines."""
+    assert Tally().summary() == "0 lines, 0 actions, 0 scored."
