@@ -192,7 +192,7 @@ def _card(
         days=len(np.unique(times // 86_400)),
         fingerprint=corpus.fingerprint(),
         # Where a file lies on this disk is no part of what was learned: equal logs give equal models.
-        ends=tuple(end.__class__(file=end.file, offset=end.offset) for end in found.ends),
+        ends=tuple(end.__class__(file=end.file, offset=end.offset, before=end.before) for end in found.ends),
         claims_host=not found.named and not user.startswith(NAMELESS),
         identities=identities.to_dict(),
         seed=seed,
