@@ -11,6 +11,9 @@ from anomaly.osquery import Action
 ALARM = 25.0
 """The risk that alarms: 1 window in 300 of the user's own."""
 
+_LEAST = 20.0
+"""Score or risk from which on there is a severity: 1 action in 100, or 1 window."""
+
 
 class ReasonKind(StrEnum):
     """The fixed vocabulary of reasons."""
@@ -37,7 +40,7 @@ class Severity(StrEnum):
         >>> Severity.of(37.2)
         <Severity.WARNING: 'warning'>
         """
-        if value is None or value < 20:
+        if value is None or value < _LEAST:
             return cls.NONE
         if value < 30:
             return cls.NOTICE
@@ -56,7 +59,10 @@ class Severity(StrEnum):
     @property
     def rank(self) -> int:
         """Place in the order, 0 for ``none``."""
-        return list(Severity).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -107,6 +113,9 @@ class Score(msgspec.Struct, frozen=True):
     @property
     def severity(self) -> Severity:
         """The more severe of the action's and the window's; none for a baseline row and a user who is learned."""
+        # Asked twice for each action, of which hardly any is worth a word.
+        if (self.score is None or self.score < _LEAST) and (self.risk is None or self.risk < _LEAST):
+            return Severity.NONE
         if self.action.baseline or self.model.state == "learning":
             return Severity.NONE
         return max(Severity.of(self.score), Severity.of_risk(self.risk), key=lambda severity: severity.rank)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import IO, cast
 
 import msgspec
@@ -83,6 +84,7 @@ def record(score: Score) -> dict[str, object]:
     }
 
 
+@lru_cache(256)  # the rows of one run of a query have one time
 def timestamp(seconds: int) -> str | None:
     """Write a time of the log in ISO 8601, or None for 0 (unknown) and for what no calendar can show.
 
