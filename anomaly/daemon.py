@@ -112,6 +112,10 @@ class Follower:
         self._count_long_lines()
         return self.tally
 
+    def changed(self) -> None:
+        """Take note that there is something to remember besides the place in the log."""
+        self._unsaved = max(self._unsaved, 1)
+
     def save(self) -> bool:
         """Write the checkpoint now; False where that was not possible: scoring goes on, it is tried again."""
         self._saved = time.monotonic()

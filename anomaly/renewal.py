@@ -110,6 +110,7 @@ class Renewal:
                 continue
             if self._follower.scorer.renew(user, stored):
                 now = f"model {stored.version} is in use from now on" if stored else "the model was taken away"
+                self._follower.changed()
                 self._say(f"{user!r}: {now}.")
         if changes.anyone:
             background = self._library.background() if self._asked.user is None else None

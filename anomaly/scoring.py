@@ -227,6 +227,7 @@ class Scorer:
         with suppress(KeyError, TypeError, ValueError, OverflowError, IndexError):
             if saved is not None:  # of the model before: whoever was suspicious has not been acquitted by training
                 user.carry(saved)
+                user.replay()
         return user
 
     def _restored(self, name: str, stored: Stored, saved: Mapping[str, Any]) -> Standing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections import deque
 from collections.abc import Mapping
 from math import isfinite
@@ -20,6 +21,7 @@ from anomaly.risk import Filter
 from anomaly.store import Stored
 
 _LONGEST = 4096
+_SUSPECTED = 10.0  # 1 window in 10: of the others the window is not kept, it doubles the checkpoint
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Action)
 
@@ -68,12 +70,17 @@ class Standing:
         ValueError, KeyError, TypeError
             It does not fit.
         """
+        saved = dict(saved)  # which says what it thinks of anything that is no mapping
+        recent = [base64.b64decode(one, validate=True) for one in saved.get("recent", ())]
+        for data in recent:
+            _DECODER.decode(data)
         admission = Admission((int(run), int(same)) for run, same in saved["admission"])
         odds = [float(one) for one in saved["odds"]]
         risk = None if saved["risk"] is None else float(saved["risk"])
         if not all(map(isfinite, odds)) or not (risk is None or 0.0 <= risk <= MAX_SCORE):
             raise ValueError("the saved risk is none")
         self.admission, self.filter, self.risk = admission, Filter(self.stored.model.fusion, odds), risk
+        self.recent.extend(recent)
 
     def note(self, action: Action) -> None:
         """Take note of an action that came into the window."""
@@ -87,13 +94,17 @@ class Standing:
     def succeeded_by(self, stored: Stored) -> Standing:
         """Return where the user stands with another model: it is shown the window, and the suspicion is kept."""
         successor = Standing(stored, None, adapt=self.adapt)
-        model = stored.model
-        for data in self.recent:
-            model.detector.score(successor.state, model.tokenizer.encode(_DECODER.decode(data)))
-        successor.recent = self.recent
+        successor.recent.extend(self.recent)
         successor.admission, successor.risk = self.admission, self.risk
-        successor.filter = Filter(model.fusion, self.filter.odds)
+        successor.filter = Filter(stored.model.fusion, self.filter.odds)
+        successor.replay()
         return successor
+
+    def replay(self) -> None:
+        """Show the model the actions that are in the window; what is made of them was judged before."""
+        model = self.stored.model
+        for data in self.recent:
+            model.detector.score(self.state, model.tokenizer.encode(_DECODER.decode(data)))
 
     def _adaptation(self, learned: Learned | None) -> Adaptation | None:
         model = self.stored.model
@@ -124,7 +135,13 @@ class Standing:
             "odds": list(self.filter.odds),
             "admission": list(self.admission.window),
             "adaptation": self.adaptation.to_json() if self.adaptation is not None else self.set_aside,
+            "recent": [base64.b64encode(one).decode("ascii") for one in self.recent] if self.suspected else [],
         }
+
+    @property
+    def suspected(self) -> bool:
+        """Whether the window must be kept for a model that is trained while nobody scores: none may acquit him."""
+        return self.risk is not None and self.risk >= _SUSPECTED
 
 
 def identity(stored: Stored) -> list[Any]:

@@ -183,3 +183,24 @@ def test_drift_is_told_once_and_shown(trained: Trained, later: Later, monkeypatc
     assert "anomaly models drift" in text
     scorer._users["alice"].forget()
     assert scorer._users["alice"].reference.state == "ready"
+
+
+def test_the_window_of_a_suspect_is_kept_for_another_model(trained: Trained, actions: list[Action]) -> None:
+    """A training while nobody scores acquits nobody; of those who are not suspected no action is kept."""
+    standing = lived(trained.models, [action for action in actions if action.user == "alice"])
+    standing.risk = 1.0
+    assert standing.to_json()["recent"] == []
+    standing.risk = 60.0
+    saved = json.loads(json.dumps(standing.to_json()))
+    assert len(saved["recent"]) == WINDOW
+    other = Standing(of(trained.models), None, adapt=True)
+    other.carry(saved)
+    other.replay()
+    assert (other.risk, list(other.filter.odds)) == (60.0, list(standing.filter.odds))
+    assert list(other.recent) == list(standing.recent)
+    window = standing.state.to_json()
+    if trained.algorithm == "OCSVM":
+        assert other.state.to_json() == window
+    for damaged in (["recent"], {**saved, "recent": ["!"]}, {**saved, "recent": ["AAAA"]}):
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            other.carry(damaged)  # type: ignore[arg-type]
