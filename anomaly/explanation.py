@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from math import log2
 from typing import NamedTuple
 
@@ -81,13 +82,13 @@ def explain(
     if isinstance(detector, Both) and isinstance(state, BothState):
         heard = [entry for entry in entries if entry.head is not None]
         reasons = _surprises(tokenizer, detector.sequence, state.sequence, heard, tokens, evidence)
-        mix = _mix(tokenizer, detector.window, state.window, entries, evidence) if window else None
+        mix = _mix(tokenizer, detector.window, state.window, entries, tokens) if window else None
         return reasons if mix is None else (*reasons[: MAX_REASONS - 1], mix)
     if isinstance(detector, Lstm) and isinstance(state, LstmState):
         heard = [entry for entry in entries if entry.head is not None]
         return _surprises(tokenizer, detector, state, heard, tokens, evidence)
     if isinstance(detector, OneClassSvm) and isinstance(state, WindowState):
-        return _strangers(tokenizer, detector, state, entries, evidence, window=window)
+        return _strangers(tokenizer, detector, state, entries, tokens, window=window)
     raise TypeError(f"no explanation for {type(detector).__name__}")
 
 
@@ -151,25 +152,26 @@ def _strangers(
     svm: OneClassSvm,
     state: WindowState,
     entries: list[Spoken],
-    evidence: Evidence,
+    tokens: Tokens,
     *,
     window: bool,
 ) -> tuple[Reason, ...]:
     reasons = []
-    for entry, share in sorted(zip(entries, evidence.bucket_shares, strict=True), key=lambda pair: pair[1]):
+    shares = svm.shares(state, tokens.buckets)
+    for entry, share in sorted(zip(entries, shares, strict=True), key=lambda pair: pair[1]):
         bits = -log2(max(share, _LEAST_SHARE))
         kind = _novelty(entry)
         if kind is not None and bits >= 1.0:
             reasons.append(_reason(kind, entry, _usual(entry), bits))
-    mix = _mix(tokenizer, svm, state, entries, evidence) if window else None
+    mix = _mix(tokenizer, svm, state, entries, tokens) if window else None
     return (*reasons[:MAX_REASONS],) if mix is None else (*reasons[: MAX_REASONS - 1], mix)
 
 
 def _mix(
-    tokenizer: Tokenizer, svm: OneClassSvm, state: WindowState, entries: list[Spoken], evidence: Evidence
+    tokenizer: Tokenizer, svm: OneClassSvm, state: WindowState, entries: list[Spoken], tokens: Tokens
 ) -> Reason | None:
     """Give what is strangest here to the windows of training, and what they hold that is missing."""
-    pairs = list(zip(entries, evidence.bucket_shares, strict=True))
+    pairs = list(zip(entries, svm.shares(state, tokens.buckets), strict=True))
     if not pairs:
         return None
     entry, share = min(pairs, key=lambda pair: pair[1])
@@ -187,7 +189,7 @@ def _novelty(entry: Spoken) -> ReasonKind | None:
 
 def _usual(entry: Spoken) -> list[str]:
     tokens = entry.head.tokens if entry.head is not None else ()
-    return [token.shown for token in tokens if token.exact][:MAX_REASONS]
+    return list(islice((token.shown for token in tokens if token.exact), MAX_REASONS))  # they may be thousands
 
 
 def _reason(kind: ReasonKind, entry: Spoken, expected: list[str], bits: float) -> Reason:

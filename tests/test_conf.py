@@ -337,4 +337,6 @@ def test_sample_settings() -> None:
         "format": "text",
         "min_score": 0,
         "adapt": True,
+        "olddir": "/var/log/osquery/old",
+        "max_line": 1048576,
     }

@@ -54,7 +54,7 @@ class Both(Detector):
         """Let both judge the action."""
         sequence = self.sequence.score(state.sequence, tokens, admit=admit)
         window = self.window.score(state.window, tokens, admit=admit)
-        return sequence._replace(views=sequence.views + window.views, bucket_shares=window.bucket_shares)
+        return sequence._replace(views=sequence.views + window.views)
 
     def learn(self, state: BothState, chunk: Sequence[Tokens], weight: float) -> None:
         """Let both learn."""

@@ -41,8 +41,6 @@ class Evidence(NamedTuple):
     """How unusual the user's last ``WINDOW`` actions are, this one included, as each view of them sees it."""
     shares: tuple[float, ...]
     """For each of the action's ids how much it was to be expected, in 0..1; empty for the window view."""
-    bucket_shares: tuple[float, ...] = ()
-    """For each of the action's buckets the same; empty for the sequence view."""
 
 
 class State(ABC):

@@ -69,14 +69,16 @@ class SupportVectors:
         self.offset = offset
         # By bucket, so that what enters or leaves the window is one contiguous row.
         self.rows: Rows = np.ascontiguousarray(support.T.astype(np.float32))
-        self._lengths = np.sqrt(np.maximum(support.sum(axis=1), 1)).astype(np.float64)
+        lengths = np.sqrt(np.maximum(support.sum(axis=1), 1)).astype(np.float64)
+        self._scale = 2.0 * GAMMA / lengths
 
     def kernel(self, overlap: Rows, active: int) -> NDArray[np.float64]:
         """Return the kernel of a bag of ``active`` buckets with each support vector."""
         # Bags have length one: |x - y|^2 = 2 - 2 x.y
-        cosine = overlap / (self._lengths * max(active, 1) ** 0.5)
-        kernel: NDArray[np.float64] = np.exp(2.0 * GAMMA * (cosine - 1.0))
-        return kernel
+        kernel: NDArray[np.float64] = overlap * self._scale
+        kernel *= max(active, 1) ** -0.5
+        kernel -= 2.0 * GAMMA
+        return np.exp(kernel, out=kernel)
 
     def margin(self, kernel: NDArray[np.float64]) -> float:
         """Return how far outside a bag lies."""
@@ -216,7 +218,7 @@ class OneClassSvm(Detector):
         if fresh:
             overlap = state.overlap - vectors.rows[fresh].sum(axis=0)
             push = margin - vectors.margin(vectors.kernel(overlap, state.active - len(fresh)))
-        return Evidence(margin, push, (margin,), (), _shares(vectors, kernel, tokens.buckets))
+        return Evidence(margin, push, (margin,), ())
 
     def learn(self, state: WindowState, chunk: Sequence[Tokens], weight: float) -> None:
         """Take the windows of a chunk into the pool, if it is likelier the user's than not; fit at every tenth."""
@@ -250,6 +252,17 @@ class OneClassSvm(Detector):
             "before": before,
         }
 
+    def shares(self, state: WindowState, buckets: Buckets) -> tuple[float, ...]:
+        """Return, by bucket of the action scored last, the share of similar windows of training that fill it."""
+        overlap, active = state.overlap, state.active
+        if fresh := [bucket for bucket in set(buckets) if not state.counts[bucket]]:  # it was not let in
+            overlap, active = overlap + state.vectors.rows[fresh].sum(axis=0), active + len(fresh)
+        weight = state.vectors.kernel(overlap, active) * state.vectors.weights
+        total = float(weight.sum())
+        if total <= 0.0:
+            return (0.0,) * len(buckets)
+        return tuple((state.vectors.rows[list(buckets)] @ weight / total).tolist())
+
     def missing(self, state: WindowState, most: int = 3) -> list[int]:
         """Return buckets that windows like this one hold and this one lacks, the most usual first."""
         kernel = state.vectors.kernel(state.overlap, state.active) * state.vectors.weights
@@ -281,7 +294,7 @@ class OneClassSvm(Detector):
         overlap = state.overlap + vectors.rows[fresh].sum(axis=0)
         kernel = vectors.kernel(overlap, state.active + len(fresh))
         push = vectors.margin(kernel) - margin if fresh else 0.0
-        return Evidence(margin, push, (margin,), (), _shares(vectors, kernel, tokens.buckets))
+        return Evidence(margin, push, (margin,), ())
 
     def _refit(self, state: WindowState) -> None:
         dropped = max(len(state.pool) - MAX_POOL, 0)
@@ -315,12 +328,3 @@ def _expansion(pool: NDArray[np.uint8], alphas: NDArray[np.float64], offset: flo
 def _check_pool(pool: NDArray[np.uint8]) -> None:
     if pool.dtype != np.uint8 or pool.ndim != 2 or pool.shape[1] != BUCKETS // 8 or len(pool) > 2 * MAX_POOL:
         raise ValueError("the pool of windows does not fit the bag")
-
-
-def _shares(vectors: SupportVectors, kernel: NDArray[np.float64], buckets: Buckets) -> tuple[float, ...]:
-    """Return, by bucket, the share of the most similar windows of training that fill it."""
-    weight = kernel * vectors.weights
-    total = float(weight.sum())
-    if total <= 0.0:
-        return (0.0,) * len(buckets)
-    return tuple((vectors.rows[list(buckets)] @ weight / total).tolist())

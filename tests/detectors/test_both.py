@@ -97,7 +97,7 @@ def kept(both: Both, state: BothState) -> tuple[object, ...]:
 
 def flat(found: list[Evidence]) -> list[float]:
     """Give all figures in a row."""
-    return [f for one in found for f in (*one[:2], *one.views, *one.shares, *one.bucket_shares)]
+    return [f for one in found for f in (*one[:2], *one.views, *one.shares)]
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
@@ -110,7 +110,7 @@ def test_each_view_is_what_it_is_alone(both: Both, weight: float) -> None:
         evidence = both.score(state, tokens, admit=admit)
         one = both.sequence.score(sequence_state, tokens, admit=admit)
         two = both.window.score(window_state, tokens, admit=admit)
-        assert evidence == (one.surprise, one.action, one.views + two.views, one.shares, two.bucket_shares)
+        assert evidence == (one.surprise, one.action, one.views + two.views, one.shares)
         if number % WINDOW == 0:
             chunk = sequence(REFIT * WINDOW + 50)[number - WINDOW : number]
             both.learn(state, chunk, weight)

@@ -157,7 +157,7 @@ def test_not_admitted_is_not_there(svm: OneClassSvm) -> None:
         assert evidence.surprise == pytest.approx(margin, abs=1e-6)
         assert evidence.views == (evidence.surprise,)
         assert evidence.action == pytest.approx(scratch(state.vectors, [*window, buckets]) - margin, abs=1e-6)
-        assert len(evidence.bucket_shares) == len(buckets)
+        assert len(svm.shares(state, buckets)) == len(buckets)
 
 
 def test_a_chunk_is_learned_window_by_window(svm: OneClassSvm) -> None:
@@ -289,11 +289,23 @@ def test_unfit_learning_is_refused(svm: OneClassSvm, change: Callable[[Arrays], 
 def test_shares(svm: OneClassSvm) -> None:
     """A bucket's share is how many of the similar windows fill it: 1 where all do, 0 where none does."""
     everywhere = int(np.flatnonzero(svm.vectors.support.all(axis=0))[0])
-    evidence = svm.score(svm.start(), Tokens((1,), (everywhere, 1000)))
-    assert evidence.bucket_shares == pytest.approx((1.0, 0.0))
-    assert evidence.shares == ()
+    for admit in (True, False):
+        state, buckets = svm.start(), (everywhere, 1000)
+        assert svm.score(state, Tokens((1,), buckets), admit=admit).shares == ()
+        assert svm.shares(state, buckets) == pytest.approx((1.0, 0.0))
     nothing = OneClassSvm(svm.vectors.support, np.zeros(11), 0.0, svm.window, svm.pool)
-    assert nothing.score(nothing.start(), Tokens((1,), (everywhere, 1000))).bucket_shares == (0.0, 0.0)
+    assert nothing.shares(nothing.start(), (everywhere, 1000)) == (0.0, 0.0)
+
+
+def test_shares_do_not_depend_on_admission(svm: OneClassSvm) -> None:
+    """An action that was not let in is explained as if it had been."""
+    admitted, refused = svm.start(), svm.start()
+    while len(admitted.window) >= WINDOW:  # else what leaves the window would differ
+        admitted, refused = (WindowState(svm.vectors, svm.pool, list(s.window)[1:]) for s in (admitted, refused))
+    buckets = (5, 900, 901)
+    svm.score(admitted, Tokens((1,), buckets))
+    svm.score(refused, Tokens((1,), buckets), admit=False)
+    assert svm.shares(admitted, buckets) == pytest.approx(svm.shares(refused, buckets))
 
 
 def test_what_is_missing(svm: OneClassSvm) -> None:
