@@ -158,7 +158,8 @@ def _strangers(
 ) -> tuple[Reason, ...]:
     reasons = []
     shares = svm.shares(state, tokens.buckets)
-    for entry, share in sorted(zip(entries, shares, strict=True), key=lambda pair: pair[1]):
+    # Rounded: of equals, the order of the columns decides and not the last bit.
+    for entry, share in sorted(zip(entries, shares, strict=True), key=lambda pair: round(pair[1], 9)):
         bits = -log2(max(share, _LEAST_SHARE))
         kind = _novelty(entry)
         if kind is not None and bits >= 1.0:
