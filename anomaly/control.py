@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 OVERDUE = 4.0
 """Seconds that a clean stop may take: systemd and people are promised five."""
+
+
+_TWICE = 1.0
+"""Seconds within which a second request to stop is the same one: a hand or a script often gives two."""
 
 
 class Overdue(BaseException):
@@ -31,6 +36,7 @@ class Control:
 
     def __init__(self, *, terminal: bool = False) -> None:
         self.stopped = False
+        self._asked_at = 0.0
         self._hangup = False
         self._terminal = terminal
         self._before: dict[signal.Signals, Any] = {}
@@ -59,8 +65,10 @@ class Control:
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         if self.stopped:
-            raise Overdue
-        self.stopped = True
+            if time.monotonic() - self._asked_at > _TWICE:
+                raise Overdue
+            return
+        self.stopped, self._asked_at = True, time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, OVERDUE)
 
     def _reload(self, _number: int, _frame: FrameType | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from anomaly.control import Control
 from anomaly.errors import StateError
@@ -27,6 +28,9 @@ MANY = 8192
 
 SHARE, SELDOM = 10, 5.0
 """A checkpoint may take one part in so many of the time, however many users it holds; but it comes, in seconds."""
+
+COMPLAIN = 60.0
+"""Seconds between two complaints about checkpoints that cannot be written."""
 
 LOOK = 2.0
 """Seconds between looks for newer models."""
@@ -89,6 +93,7 @@ class Follower:
         self._saved = self._looked = self._stated = self._caught_up = time.monotonic()
         self._unsaved = 0  # lines since the last checkpoint
         self._cost = 0.0  # seconds that it took
+        self._complain_at = 0.0
 
     def run(self, control: Control | None = None) -> Tally:
         """Go on until the source ends or it is asked to stop; the batch in hand is always finished."""
@@ -100,17 +105,21 @@ class Follower:
                 self.reload()
                 self._notifier.ready()
             lines = self.source.read(BATCH, timeout=WAIT)
-            scores = [score for line in lines for score in self._score(line)]
-            shown = [score for score in scores if self.shown(score)]
-            if shown:
-                self.sink.write(shown)
+            self._hand_on(score for line in lines for score in self._score(line))
             self._unsaved += len(lines)
             self._between(idle=not lines)
         self._notifier.stopping()
-        if self._unsaved:
-            self.save()
+        if self._unsaved and not self.save():
+            self._say("The last checkpoint was not written: what came since the one before comes again.")
         self._count_long_lines()
         return self.tally
+
+    def _hand_on(self, scores: Iterator[Score]) -> None:
+        """Write what is to be shown, by pieces: one line may hold a hundred thousand actions."""
+        while piece := list(islice(scores, BATCH)):
+            if shown := [score for score in piece if self.shown(score)]:
+                self.sink.write(shown)
+            self._notifier.watchdog()
 
     def changed(self) -> None:
         """Take note that there is something to remember besides the place in the log."""
@@ -133,9 +142,11 @@ class Follower:
         except StateError as error:
             # What is lost is only where to go on after a restart.
             self.tally.checkpoint_errors += 1
-            if self.tally.checkpoint_errors == 1:
+            if self._saved >= self._complain_at:
+                self._complain_at = self._saved + COMPLAIN
                 self._say(f"{error} Scoring goes on; the checkpoint is tried again every second.")
             return False
+        self._complain_at = 0.0
         self._unsaved = 0
         self.scorer.saved()
         self._cost = time.monotonic() - self._saved
@@ -176,20 +187,18 @@ class Follower:
         if self.source.counters["too_long"]:
             self.tally.skipped["too_long"] = self.source.counters["too_long"]
 
-    def _score(self, line: Line) -> list[Score]:
+    def _score(self, line: Line) -> Iterator[Score]:
         self.tally.lines += 1
         parsed = self.parser.parse(line.data)
         if isinstance(parsed, Skipped):
             self.tally.skipped[parsed.reason.value] += 1
-            return []
+            return
         self.tally.actions += len(parsed)
         identity = f"{line.file}:{line.offset}"
-        scores = []
         for number, action in enumerate(parsed):
             # One line may hold many actions (a batch, a snapshot): each has an id of its own.
             score = self.scorer.score(f"{identity}:{number}" if number else identity, action)
             if score is not None:
                 self.tally.severities[score.severity] += 1
                 self.tally.scored += score.score is not None
-                scores.append(score)
-        return scores
+                yield score

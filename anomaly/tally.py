@@ -20,6 +20,7 @@ _MET = {
     "copies": "it was copied and cut; reading goes on in the copy",
     "replacements": "it was deleted and made anew",
     "losses": "the file that was read last is gone: what was in it and not yet read is lost",
+    "absences": "it has been gone for half a minute, and nothing is in its place; it is waited for",
     "read_errors": "it cannot be read at the moment (no permission, or no regular file); it is tried again",
     "archive_errors": "an archive of it could be read only in part, or not at all",
     "watch_errors": "inotify does not watch it; it is looked at four times a second instead",

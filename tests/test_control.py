@@ -22,10 +22,12 @@ def test_a_stop_is_a_flag(number: signal.Signals) -> None:
         assert not asked.hung_up()
 
 
-def test_a_second_stop_is_not_waited_for() -> None:
+def test_a_second_stop_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks twice wants it now."""
     with Control():
         os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # at once: the same request, as a hand or a script often gives it
+        monkeypatch.setattr(control, "_TWICE", 0.0)
         with pytest.raises(Overdue):
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -26,6 +26,7 @@ from anomaly.sources.checkpoint import Checkpoint, CheckpointFile
 from anomaly.sources.interface import Line, Position, Source
 from anomaly.sources.stdin import StdinSource
 from anomaly.store import Store
+from anomaly.systemd import Notifier
 from anomaly.tally import Tally
 
 if TYPE_CHECKING:
@@ -118,6 +119,25 @@ def test_ids_are_file_and_offset(follow: Callable[..., Follower], event: Event) 
     tally = follow([event("alice"), json.dumps(batch).encode(), event("bob")], sink).run()
     assert sink.ids == ["f1e2:0", "f1e2:100", "f1e2:100:1", "f1e2:100:2", "f1e2:200"]
     assert (tally.lines, tally.actions, tally.scored) == (3, 5, 5)
+
+
+def test_a_line_of_many_actions_is_handed_on_by_pieces(
+    follow: Callable[..., Follower], event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line may hold a hundred thousand actions: the sink takes them, and systemd hears of us, on the way."""
+    monkeypatch.setattr(daemon, "BATCH", 4)
+    batch = json.loads(event("alice", command="ls"))
+    batch["snapshot"] = [batch.pop("columns")] * 10
+    batch["action"] = "snapshot"
+    sink, beats = Kept(), []
+
+    class Beating(Notifier):
+        def watchdog(self) -> None:
+            beats.append(len(sink.ids))
+
+    follow([json.dumps(batch).encode()], sink, notifier=Beating()).run()
+    assert [len(batch) for batch in sink.batches] == [4, 4, 2]
+    assert beats[:3] == [4, 8, 10]
 
 
 def test_what_is_skipped_is_counted_by_reason(follow: Callable[..., Follower], event: Event) -> None:
@@ -254,10 +274,10 @@ def test_checkpoints_are_not_made_for_each_batch(
     assert [c.position.offset for c in saved] == [500]
 
 
-def test_a_failing_checkpoint_is_survived_and_said_once(
+def test_a_failing_checkpoint_is_survived_and_said(
     follow: Callable[..., Follower], event: Event, checkpoint: CheckpointFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk does not end the watch: it is said once, counted each time, and tried again."""
+    """A full disk does not end the watch: it is said at most once a minute and at the end, and tried again."""
     monkeypatch.setattr(daemon, "BATCH", 1)
     monkeypatch.setattr(daemon, "EVERY", 0.0)
     monkeypatch.setattr(daemon, "SHARE", 0)
@@ -274,6 +294,7 @@ def test_a_failing_checkpoint_is_survived_and_said_once(
     with checkpoint:
         tally = follow([event("alice")] * 5, sink, checkpoint=checkpoint, say=said.append).run()
     assert len(sink.ids) == 5
-    assert len(said) == 1
+    assert len(said) == 2
     assert said[0].startswith("The disk is full. Scoring goes on")
+    assert said[1] == "The last checkpoint was not written: what came since the one before comes again."
     assert tally.checkpoint_errors == tries >= 5

@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from anomaly.errors import LogError, LogMissing
 from anomaly.sources.compressed import is_compressed
 from anomaly.sources.interface import Position
-from anomaly.sources.logfile import open_log
+from anomaly.sources.logfile import LogFile, open_log
 from anomaly.sources.naming import archives
 
 ATTEMPTS = 10
@@ -43,12 +42,12 @@ class Member(msgspec.Struct, frozen=True):
 
     @property
     def mark(self) -> str:
-        """The head in few characters, to know the file again, also when it has grown; "" for an empty one."""
-        return _mark(self.head, len(self.head)) if self.head else ""
+        """The head in few characters, to know the file again; "" for an empty one.
 
-    def is_known(self, marks: Collection[str]) -> bool:
-        """Whether one of the marks is this file's."""
-        return any(_mark(self.head, int(mark.partition("-")[0])) == mark for mark in marks)
+        Of a file shorter than its head it is all of the content: it must not be taken for one that only begins
+        alike, as any record begins like one that was torn.
+        """
+        return f"{len(self.head)}-{hashlib.blake2b(self.head, digest_size=8).hexdigest()}" if self.head else ""
 
     def is_file(self, device: int, inode: int) -> bool:
         """Whether it is this very file, by whatever name."""
@@ -75,19 +74,22 @@ class Member(msgspec.Struct, frozen=True):
             return False
         try:
             with open_log(self.path) as mine, open_log(other.path) as theirs:
-                mine.skip(theirs.size if not theirs.compressed else sys.maxsize)
-                theirs.skip(mine.offset)
-                if theirs.offset < mine.offset:
-                    with open_log(self.path) as again:
-                        again.skip(theirs.offset)
-                        return again.before(again.offset) == theirs.before(theirs.offset)
-                return mine.before(mine.offset) == theirs.before(theirs.offset)
+                return _alike(mine, theirs)
         except LogError:
             return False
 
 
-def _mark(head: bytes, length: int) -> str:
-    return f"{length}-{hashlib.blake2b(head[:length], digest_size=8).hexdigest()}"
+def _alike(one: LogFile, other: LogFile) -> bool:
+    """Whether two files, read from their starts, hold the same until the shorter one ends."""
+    left = right = b""
+    while True:
+        left, right = left or one.read(), right or other.read()
+        length = min(len(left), len(right))
+        if left[:length] != right[:length]:
+            return False
+        if not length:
+            return True
+        left, right = left[length:], right[length:]
 
 
 def chain(log: Path, olddir: Path | None = None) -> list[Path]:
@@ -178,12 +180,17 @@ def _without_twins(members: list[Member], log: Path) -> list[Member]:
     is shorter than an archive it begins like is new, and stays.
     """
     kept: list[Member] = []
+    alike: dict[str, list[Member]] = {}  # there may be thousands of archives
     for member in members:
-        twin = next((other for other in kept if member.continues(other)), None)
+        same = alike.setdefault(member.fingerprint, [])
+        twin = next((other for other in same if member.continues(other)), None)
         longer = twin is None or (not twin.compressed and member.size >= twin.size)
         if twin is None or (member.path == log and not longer):
             kept.append(member)
+            same.append(member)
         elif not member.compressed and (longer or twin.compressed):
             kept.remove(twin)
+            same.remove(twin)
             kept.append(member)
+            same.append(member)
     return kept

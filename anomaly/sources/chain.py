@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +19,10 @@ from anomaly.sources.logfile import LogFile, open_log
 
 Choice = list[tuple[Member, int | None]]
 """Files to try in this order, and where to start in each; None is the end."""
+
+
+ABSENT = 30.0
+"""Seconds after which a log that was renamed or deleted, and not made anew, is spoken of."""
 
 
 class Chain:
@@ -45,6 +50,9 @@ class Chain:
         """Marks of the files, besides the last one opened, that are not to be read: they have been."""
         self.at_newest = False
         """Whether there was nothing newer when the last file was opened."""
+        self.behind: list[LogFile] = []
+        """Rotated files that are still open: what comes into them is read there."""
+        self._absent_since: float | None = None
         self._looked: list[int] = []
         self._held = Held()
 
@@ -59,6 +67,7 @@ class Chain:
         to have been.
         """
         missed = ""
+        behinds: list[str] = []
 
         def choose(members: list[Member]) -> Choice:
             nonlocal missed
@@ -68,10 +77,12 @@ class Chain:
                 self._know(members[:-1])
                 return [(member, None) for member in members[-1:]]
             index = locate(members, start) if start.file else None
+            places = (self._rotated(members, place) for place in start.behind)
+            behinds.extend(members[place].mark for place in places if place is not None)
             if start.known is None:
                 self._know(members[: index if index is not None else _alike(members, start)])
             else:
-                self.known = start.known
+                self.known = (*start.known, *filter(None, behinds))
             if index is not None:
                 return [(members[index], start.offset), *self._unread(members, index)]
             if start.offset:
@@ -109,7 +120,11 @@ class Chain:
 
         def choose(members: list[Member]) -> Choice:
             index = self._index(members, file) or 0
-            return [(member, 0) for member in members[:index] if member.head and not member.is_known(self.known)]
+            return [
+                (member, 0)
+                for member in members[:index]
+                if member.head and member.mark not in self.known and not self._is_behind(member)
+            ]
 
         return self._open(choose) if self._stamps() != self._looked else None
 
@@ -128,7 +143,7 @@ class Chain:
     def again(self, place: Position) -> LogFile | None:
         """Open an archive that was being read beside the newest file; None where it is gone."""
         members = survey(self._log, self._olddir)
-        index = locate(members, place)
+        index = self._rotated(members, place)
         if index is None:
             return None
         try:
@@ -163,13 +178,31 @@ class Chain:
 
     def _unread(self, members: list[Member], index: int | None) -> Choice:
         """Return what there is to read besides the file at an index: where it stands says little, names move."""
+        known = frozenset(self.known)
         return [
             (member, 0)
             for i, member in enumerate(members)
             if i != index
-            and (member.path == self._log or not member.is_known(self.known))
+            and (member.path == self._log or (member.mark not in known and not self._is_behind(member)))
             and (member.head or index is None or i > index)
         ]
+
+    def _rotated(self, members: list[Member], place: Position) -> int | None:
+        """Find the rotated file that a place is in; what only begins as that one did is another file."""
+        index = locate(members, place)
+        if index is None or members[index].path == self._log:
+            return None
+        found = members[index]
+        return index if found.compressed or found.is_file(place.device, place.inode) else None
+
+    def _is_behind(self, member: Member) -> bool:
+        return any(member.is_file(file.device, file.inode) for file in self.behind)
+
+    def grown(self, file: LogFile) -> None:
+        """Note what a rotated file is now that a late line came into it."""
+        self._know(
+            [member for member in survey(self._log, self._olddir) if member.is_file(file.device, file.inode)]
+        )
 
     def _know(self, members: list[Member]) -> None:
         """Note that files need not be read."""
@@ -197,11 +230,17 @@ class Chain:
     def _at_path(self) -> tuple[int, int] | None:
         try:
             status = os.stat(self._log)  # noqa: PTH116 - asked for each chunk, and Path.stat is slower
-        except FileNotFoundError:
-            return None  # renamed, and not created yet
+        except FileNotFoundError:  # renamed, and not created yet
+            now = time.monotonic()
+            self._absent_since = since = self._absent_since or now
+            if now - since >= ABSENT:
+                self._absent_since = float("inf")  # said once
+                self._counters["absences"] += 1
+            return None
         except OSError:
             self._counters["read_errors"] += 1
             return None
+        self._absent_since = None
         if not stat.S_ISREG(status.st_mode):
             self._counters["read_errors"] += 1
             return None
@@ -228,7 +267,8 @@ class Chain:
                     file.skip_all()
                 else:
                     file.skip(offset)
-                self.known = tuple(mark for mark in self.known if any(m.is_known({mark}) for m in members))
+                there = {m.mark for m in members}
+                self.known = tuple(mark for mark in self.known if mark in there)
                 self._held.release(file.device, file.inode)
                 self.at_newest = member is members[-1]
                 return file

@@ -8,6 +8,7 @@ answers it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections import Counter
@@ -49,6 +50,8 @@ class _Reader:
         self.place = file.place(file.offset)
         self.until = 0.0
         """In a file left behind: how long late lines are expected in it, by the monotonic clock."""
+        self.grown = False
+        """In a file left behind: whether some came."""
 
 
 class LogSource(Source):
@@ -274,6 +277,7 @@ class LogSource(Source):
         """Keep a rotated file open for what comes late."""
         reader.until = time.monotonic() + GRACE if self._follow else 0.0
         self._behind.append(reader)
+        self._chain.behind.append(reader.file)
 
     def _closing(self, reader: _Reader) -> None:
         """Close a file, of which a last line may still be waiting to be returned."""
@@ -291,7 +295,7 @@ class LogSource(Source):
         """Take an unfinished last line as it is: nothing more comes into this file."""
         self.counters["archive_errors"] += reader.file.failed
         if reader.splitter.pending:
-            line = reader.splitter.finish(reader.file.fingerprint)
+            line = reader.splitter.finish(_name(reader))
             self._give(reader, [line] if line else [])
 
     def _read_behind(self) -> bool:
@@ -302,15 +306,25 @@ class LogSource(Source):
             chunk = reader.file.read()
             lines = reader.splitter.feed(chunk, reader.file.fingerprint)
             over = due and not chunk
-            if over and (last := reader.splitter.finish(reader.file.fingerprint)):
+            if over and (last := reader.splitter.finish(_name(reader))):
                 lines = [last]
             self._give(reader, lines)
+            if chunk:
+                reader.grown = True
             if over:
                 self._behind.remove(reader)
+                self._chain.behind.remove(reader.file)
+                if reader.grown:
+                    self._chain.grown(reader.file)
                 self._closing(reader)
             if lines:
                 return True
         return False
+
+
+def _name(reader: _Reader) -> str:
+    """Name the file of an unfinished line: where it is all that the file holds, by itself."""
+    return reader.file.fingerprint or hashlib.sha256(reader.splitter.peek()).hexdigest()[:16]
 
 
 def _is_json(data: bytes) -> bool:

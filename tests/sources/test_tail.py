@@ -496,6 +496,77 @@ def test_a_held_file_that_was_compressed_is_read_once(log: Path) -> None:
         assert seen + take(source, 4) == ["a", "b", "c", "d", "e"]
 
 
+@pytest.mark.parametrize("torn", ["{", '{"name":"pack_user_behavior_processes","hostId', "\n"])
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_torn_file_does_not_hide_what_begins_alike(log: Path, torn: str, *, restart: bool) -> None:
+    """A file that holds less than a record is no reason to think that others have been read."""
+    log.write_text(torn)
+    source = LogSource(log, start="start", follow=True)
+    source.read(10, 0)
+    log.rename(log.parent / "X.1")
+    body = torn if torn.endswith("\n") else ""
+    log.write_text(f"{body}{torn.strip()}a\n")
+    take(source, 0)
+    position = source.position
+    if restart:
+        source.close()
+    for number, line in enumerate("bcd"):
+        append(log, torn.strip() + line)
+        log.rename(log.parent / f"X-20261101-{number}")
+        log.write_text(body)
+    if restart:
+        source = LogSource(log, start=position, follow=True)
+    seen = "".join(take(source, 6 if body else 3))
+    source.close()
+    assert seen.replace(torn.strip(), "") in {"abcd", "bcd"}
+    assert "bcd" in seen.replace(torn.strip(), "")
+
+
+def test_unfinished_lines_of_rotated_files_have_names_of_their_own(log: Path) -> None:
+    """A file that holds nothing but one unfinished line is named by it."""
+    for line in ("one", "two"):
+        log.write_text(line)
+        log.rename(log.parent / f"X-20261101-{line}" if line == "x" else log.parent / f"X.{'21'[line == 'two']}")
+    log.touch()
+    with LogSource(log, start="start", follow=False) as source:
+        found = []
+        while not source.ended:
+            found += source.read(10, 0)
+    assert [line.data for line in found] == [b"one", b"two"]
+    assert len({line.file for line in found} | {""}) == 3
+
+
+def test_a_log_that_is_gone_is_reported(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is deleted and not made anew is counted once, and again if it happens again."""
+    monkeypatch.setattr("anomaly.sources.chain.ABSENT", 0.0)
+    append(log, "a")
+    with LogSource(log, start="start", follow=True) as source:
+        assert take(source, 1) == ["a"]
+        assert source.counters["absences"] == 0
+        for time_gone in (1, 2):
+            log.unlink()
+            take(source, 0)
+            take(source, 0)
+            assert source.counters["absences"] == time_gone
+            append(log, f"back {time_gone}")
+            assert take(source, 1) == [f"back {time_gone}"]
+
+
+def test_an_archive_that_the_log_begins_like_is_not_read_in_the_log(log: Path) -> None:
+    """A restart soon after a rotation does not take the new log for the rest of the old one."""
+    append(log, "header")
+    with LogSource(log, start="start", follow=True) as source:
+        assert take(source, 1) == ["header"]
+        log.rename(log.parent / "X.1")
+        append(log, "header", "a", "b")
+        assert "".join(take(source, 3)).endswith("ab")
+        position = source.position
+    with LogSource(log, start=position, follow=True) as source:
+        assert take(source, 0) == []
+        append(log, "c")
+        assert take(source, 1) == ["c"]
+
+
 def test_a_link_that_is_turned(log: Path) -> None:
     """A log that is a symbolic link is followed to its next target."""
     append(log.parent / "first", "a")
