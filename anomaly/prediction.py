@@ -14,8 +14,8 @@ from anomaly.errors import LogEmpty, LogError, ModelRefused, UnknownUser
 from anomaly.harvest import nothing
 from anomaly.identity import NAMELESS
 from anomaly.learned import StoreKeeper
-from anomaly.library import Library, Say
 from anomaly.osquery import Parser, Skipped
+from anomaly.registry import Registry, Say
 from anomaly.renewal import Again, Prediction, Renewal, shown
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import Sink
@@ -62,8 +62,8 @@ def prepare(
         As their rooms say.
     """
     store = Store(asked.models)
-    library = Library(store, say)
-    stored = _models(library, asked)
+    registry = Registry(store, say)
+    stored = _models(registry, asked)
     parser = Parser()
     for model in stored:
         parser.identities.update(model.model.card.identities)
@@ -79,12 +79,12 @@ def prepare(
         source = stack.enter_context(_source(asked, saved, stored, say))
         claims = _claims(asked, stored, say)
         scorer = Scorer(
-            library.find,
+            registry.find,
             only=asked.user,
             claims=claims,
             adapt=asked.adapt,
             keeper=keeper,
-            background=library.background() if asked.user is None else None,
+            background=registry.background() if asked.user is None else None,
             log=str(asked.log),
             say=say,
         )
@@ -102,7 +102,7 @@ def prepare(
             notifier=notifier,
             say=say,
         )
-        renewal = Renewal(asked, library, follower, again or (lambda: asked), say)
+        renewal = Renewal(asked, registry, follower, again or (lambda: asked), say)
         follower.look, follower.reload = renewal.look, renewal.reload
         yield follower
 
@@ -125,20 +125,20 @@ def check_read(asked: Prediction, follower: Follower) -> str | None:
     return None
 
 
-def _models(library: Library, asked: Prediction) -> list[Stored]:
+def _models(registry: Registry, asked: Prediction) -> list[Stored]:
     """Load what must be there before anything is read."""
-    store = library.store
+    store = registry.store
     if asked.user is None:
-        users = sorted(library.users())
+        users = sorted(registry.users())
         if not users:
             raise UnknownUser(
                 f"There is no model in {store.directory} yet. Make models with: anomaly train --all-users -l LOG"
             )
-        found = [stored for user in users if (stored := library.find(user))]
+        found = [stored for user in users if (stored := registry.find(user))]
         if not found:
             raise ModelRefused(f"None of the models in {store.directory} can be used.")
         return found
-    stored = library.load(asked.user)
+    stored = registry.load(asked.user)
     if stored is None:
         known = f"There is no model of {asked.user!r} in {store.directory}. {nearest(asked.user, store.users())}"
         raise UnknownUser(f"{known.rstrip()} Make one with: anomaly train --user NAME -l LOG")

@@ -10,8 +10,8 @@ import msgspec
 
 from anomaly.daemon import Follower
 from anomaly.errors import AnomalyError, ModelRefused
-from anomaly.library import Changes, Library, Say
 from anomaly.records import Score
+from anomaly.registry import Changes, Registry, Say
 from anomaly.store import Store
 
 Begin = Literal["checkpoint", "start", "end"]
@@ -49,7 +49,7 @@ class Renewal:
     ----------
     asked
         The settings that are in force.
-    library
+    registry
         The models that are in use.
     follower
         Who is to have them.
@@ -59,19 +59,19 @@ class Renewal:
         Told, as a sentence, what was taken over and what was not.
     """
 
-    def __init__(self, asked: Prediction, library: Library, follower: Follower, again: Again, say: Say) -> None:
-        self._asked, self._library, self._follower = asked, library, follower
+    def __init__(self, asked: Prediction, registry: Registry, follower: Follower, again: Again, say: Say) -> None:
+        self._asked, self._registry, self._follower = asked, registry, follower
         self._again, self._say = again, say
 
     def look(self) -> None:
         """Take over the models that were trained since."""
-        self._take_over(self._library.changes())
+        self._take_over(self._registry.changes())
 
     def reload(self) -> None:
         """Take over settings and models as they are now; what does not fit stays as it was."""
         try:
             asked = self._again()
-            library = self._library if asked.models == self._asked.models else self._opened(asked)
+            registry = self._registry if asked.models == self._asked.models else self._opened(asked)
         except AnomalyError as error:
             self._say(f"Nothing was reloaded; what was in force stays so. {error}")
             return
@@ -83,18 +83,18 @@ class Renewal:
         )
         self._follower.shown = shown(asked.min_score)
         self._switch(asked.adapt)
-        changes = self._library.everything()
-        if library is not self._library:
-            self._library = library
-            self._follower.scorer.find = library.find
+        changes = self._registry.everything()
+        if registry is not self._registry:
+            self._registry = registry
+            self._follower.scorer.find = registry.find
         self._take_over(changes)
         self._say("Settings and models were loaded anew.")
 
-    def _opened(self, asked: Prediction) -> Library:
-        library = Library(Store(asked.models), self._say)
-        if not library.store.users():
+    def _opened(self, asked: Prediction) -> Registry:
+        registry = Registry(Store(asked.models), self._say)
+        if not registry.store.users():
             raise ModelRefused(f"There is no model in {asked.models} that can be used.")
-        return library
+        return registry
 
     def _switch(self, adapt: bool) -> None:  # noqa: FBT001 - a setting
         if adapt is not self._asked.adapt and self._follower.save():
@@ -104,7 +104,7 @@ class Renewal:
     def _take_over(self, changes: Changes) -> None:
         for user in changes.users:
             try:
-                stored = self._library.load(user)
+                stored = self._registry.load(user)
             except ModelRefused as error:
                 self._say(f"The model of {user!r} in use stays in use. {error}")
                 continue
@@ -113,7 +113,7 @@ class Renewal:
                 self._follower.changed()
                 self._say(f"{user!r}: {now}.")
         if changes.anyone:
-            background = self._library.background() if self._asked.user is None else None
+            background = self._registry.background() if self._asked.user is None else None
             self._follower.scorer.refresh(background)
 
 

@@ -27,7 +27,7 @@ class Changes(NamedTuple):
     """Whether there may be models of further users, or another background."""
 
 
-class Library:
+class Registry:
     """Gives models by user, and says which have changed since. What cannot be used is said once, and survived.
 
     Parameters

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anomaly.errors import ModelRefused
-from anomaly.library import SETTLING, Library
+from anomaly.registry import SETTLING, Registry
 from anomaly.store import Store
 from tests.test_tally import Clock
 
@@ -25,9 +25,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def library(models: Path, said: list[str], clock: Clock) -> Library:
+def registry(models: Path, said: list[str], clock: Clock) -> Registry:
     """Give the models of alice and bob."""
-    return Library(Store(models), said.append, clock)
+    return Registry(Store(models), said.append, clock)
 
 
 def again(store: Store, user: str, name: str | None = None) -> int:
@@ -37,61 +37,61 @@ def again(store: Store, user: str, name: str | None = None) -> int:
     return store.save(name or user, stored.model)
 
 
-def test_what_did_not_change_is_not_loaded_again(library: Library) -> None:
+def test_what_did_not_change_is_not_loaded_again(registry: Registry) -> None:
     """A look finds nothing where nothing was trained."""
-    assert library.find("alice") is not None
-    assert library.changes() == ([], False)
+    assert registry.find("alice") is not None
+    assert registry.changes() == ([], False)
 
 
-def test_a_new_version_is_found_once(library: Library, models: Path) -> None:
+def test_a_new_version_is_found_once(registry: Registry, models: Path) -> None:
     """Only the user whose model it is, and only if somebody has asked for it."""
-    library.find("alice")
+    registry.find("alice")
     again(Store(models), "alice")
     again(Store(models), "bob")
-    assert library.changes().users == ["alice"]
-    assert library.changes().users == []
-    stored = library.load("alice")
+    assert registry.changes().users == ["alice"]
+    assert registry.changes().users == []
+    stored = registry.load("alice")
     assert stored is not None
     assert stored.version == 2
-    assert library.changes().users == []
+    assert registry.changes().users == []
 
 
-def test_a_new_user_is_found(library: Library, models: Path, clock: Clock) -> None:
+def test_a_new_user_is_found(registry: Registry, models: Path, clock: Clock) -> None:
     """For a while, since a model is written in steps; until then nobody looks for the user on disk."""
-    assert library.find("carol") is None
+    assert registry.find("carol") is None
     (models / "carol").mkdir(mode=0o700)
-    assert library.changes().anyone
-    assert library.find("carol") is None
+    assert registry.changes().anyone
+    assert registry.find("carol") is None
     for name in ("1.safetensors", "current"):
         (models / "carol" / name).write_bytes((models / "alice" / name).read_bytes())
-    assert library.find("carol") is None
-    assert library.changes().anyone
-    assert library.users() == {"alice", "bob", "carol"}
+    assert registry.find("carol") is None
+    assert registry.changes().anyone
+    assert registry.users() == {"alice", "bob", "carol"}
     clock.now += SETTLING
-    assert not library.changes().anyone
+    assert not registry.changes().anyone
 
 
 def test_a_name_without_a_model_costs_no_look_at_the_disk(
-    library: Library, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Names are the log's to choose, and there is no end of them."""
-    library.users()
+    registry.users()
 
     def refuse(*_: object) -> None:
         raise AssertionError("it looked")
 
     monkeypatch.setattr(Store, "load", refuse)
     monkeypatch.setattr(Store, "mark", refuse)
-    assert library.find("mallory") is None
+    assert registry.find("mallory") is None
 
 
-def test_a_refused_model_is_said_once(library: Library, models: Path, said: list[str]) -> None:
+def test_a_refused_model_is_said_once(registry: Registry, models: Path, said: list[str]) -> None:
     """It is no model, each time it is asked for."""
     file = models / "alice" / "1.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
-    assert library.find("alice") is None
-    assert library.find("alice") is None
+    assert registry.find("alice") is None
+    assert registry.find("alice") is None
     assert len(said) == 1
     assert said[0].startswith("'alice' is shown without scores. ")
     with pytest.raises(ModelRefused):
-        library.load("alice")
+        registry.load("alice")
