@@ -12,6 +12,7 @@ from anomaly.daemon import Follower
 from anomaly.errors import AnomalyError, ModelRefused
 from anomaly.records import Score
 from anomaly.registry import Changes, Registry, Say
+from anomaly.sources.interface import MAX_LINE
 from anomaly.store import Store
 
 Begin = Literal["checkpoint", "start", "end"]
@@ -32,7 +33,7 @@ class Prediction(msgspec.Struct, frozen=True):
     """Let models learn, under guard, from what is not suspected."""
     olddir: Path | None = None
     """A directory of archives besides the log's own."""
-    max_line: int = 1 << 20
+    max_line: int = MAX_LINE
     """Longest line read, in bytes."""
 
 
