@@ -100,22 +100,34 @@ class Adaptation:
         """Log-odds of the last chunk, by the model as trained: it has a filter of its own."""
         self._day = self._today = 0
 
-    def observe(self, state: Any, tokens: Tokens, odds: float, risk: float, time: int) -> None:  # noqa: ANN401
-        """Take note of an action that was just judged, and let the detector learn when its turn has come.
+    @property
+    def room(self) -> int:
+        """How many actions more are judged as things are, before the next is learned; one at least."""
+        return WINDOW - len(self._actions)
+
+    def observe(
+        self,
+        state: Any,  # noqa: ANN401 - each detector has its own
+        batch: Sequence[Tokens],
+        odds: Sequence[float],
+        risks: Sequence[float],
+        time: int,
+    ) -> None:
+        """Take note of actions that were just judged, and let the detector learn when its turn has come.
 
         Parameters
         ----------
         state
-            The detector's, with the action as the last of its window.
-        tokens
-            The action.
-        odds, risk
-            Of the window that it ends: log-odds in nats, and the figure that alarms.
+            The detector's, with the last action as the last of its window.
+        batch
+            The actions, one at least and no more than there is :attr:`room` for.
+        odds, risks
+            Of the windows that they end: log-odds in nats, and the figure that alarms.
         time
-            In seconds since 1970 UTC, by the log; 0 where it does not say.
+            Of the last one, in seconds since 1970 UTC, by the log; 0 where it does not say.
         """
-        self._actions.append(tokens)
-        self._worst = max(self._worst, 1.0 if risk >= ALARM else probability(odds))
+        self._actions += batch
+        self._worst = max(self._worst, 1.0 if max(risks) >= ALARM else probability(max(odds)))
         if len(self._actions) < WINDOW:
             return
         evidence = self._fusion.evidence(self._detector.as_trained(state))

@@ -9,8 +9,9 @@ flood, nor wash an alarm out of the window with one.
 from __future__ import annotations
 
 import zlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from anomaly.corpus import Corpus, Rows
 from anomaly.detectors.interface import WINDOW
 from anomaly.osquery import Action
+from anomaly.tables import MAX_NAME
 from anomaly.tokenizer import Tokens
 
 MOST = WINDOW // 2
@@ -32,37 +34,53 @@ class Admission:
 
     def __init__(self, window: Iterable[Keys] = ()) -> None:
         self.window: deque[Keys] = deque()
-        self._runs: Counter[int] = Counter()
-        self._same: Counter[int] = Counter()
+        self._runs: dict[int, int] = {}
+        self._same: dict[int, int] = {}
         for keys in window:
             self._push(keys)
 
     def admit(self, keys: Keys) -> bool:
         """Say whether an action may come into the window, and count it if so."""
         run, same = keys
-        if (run and self._runs[run] >= MOST) or self._same[same] >= MOST:
+        if self._same.get(same, 0) >= MOST or (run and self._runs.get(run, 0) >= MOST):
             return False
         self._push(keys)
         return True
 
     def _push(self, keys: Keys) -> None:
-        if len(self.window) == WINDOW:
-            run, same = self.window.popleft()
-            self._runs[run] -= 1
-            self._same[same] -= 1
-            if not self._runs[run]:
-                del self._runs[run]
-            if not self._same[same]:
-                del self._same[same]
-        self.window.append(keys)
-        self._runs[keys[0]] += 1
-        self._same[keys[1]] += 1
+        window = self.window
+        if len(window) == WINDOW:
+            gone = window.popleft()
+            if gone != keys:
+                for key, counts in zip(gone, (self._runs, self._same), strict=True):
+                    if counts[key] == 1:
+                        del counts[key]
+                    else:
+                        counts[key] -= 1
+                self._count(keys)
+        else:
+            self._count(keys)
+        window.append(keys)
+
+    def _count(self, keys: Keys) -> None:
+        run, same = keys
+        self._runs[run] = self._runs.get(run, 0) + 1
+        self._same[same] = self._same.get(same, 0) + 1
 
 
 def keys_of(action: Action, tokens: Tokens) -> Keys:
     """Return an action's keys, from what it says and when."""
-    run = zlib.crc32(f"{action.time} {tokens.ids[0]} {action.query}".encode("utf-8", "surrogatepass")) | 1 << 32
-    return run if action.time else 0, zlib.crc32(repr(tokens).encode())
+    run = 0
+    if action.time:
+        # The log chooses how long a query's name is, and so how much would be remembered.
+        number = _run if len(action.query) <= MAX_NAME else _run.__wrapped__
+        run = number(action.time, tokens.ids[0], action.query)
+    return run, hash(tokens)  # of whole numbers: the same in every process
+
+
+@lru_cache(256)  # the rows of one run stand together in the log
+def _run(time: int, kind: int, query: str) -> int:
+    return zlib.crc32(f"{time} {kind} {query}".encode("utf-8", "surrogatepass")) | 1 << 32
 
 
 def admitted(corpus: Corpus, rows: Rows, silent: set[tuple[str, str]]) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from anomaly.detectors.interface import WINDOW, Algorithm
 from anomaly.errors import ConfigError, LogEmpty, ModelRefused, UnknownUser
 from anomaly.evaluation import Block, Figures, blocks, delays, figures
 from anomaly.harvest import BATCH, Watch
-from anomaly.osquery import Parser, Skipped
+from anomaly.osquery import Action, Parser, Skipped
 from anomaly.records import ALARM
 from anomaly.scoring import Scorer
 from anomaly.sources.tail import LogSource
@@ -158,15 +158,17 @@ def _risks(
     risks, strange, number = [], [], 0
     with LogSource(log, start="start", follow=False) as source:
         while not source.ended:
+            batch: list[tuple[str, Action]] = []
             for line in source.read(BATCH, timeout=1.0):
                 number += 1
                 parsed = parser.parse(line.data)
                 for action in () if isinstance(parsed, Skipped) else parsed:
                     whose = action if foreign is not None else replace(action, user=asked.user)
-                    score = scorer.score("", whose)
-                    if score is not None and score.score is not None and score.risk is not None:
-                        risks.append(score.risk)
-                        strange.append(foreign is None or number in foreign)
+                    batch.append((str(number), whose))
+            for score in scorer.score_all(batch):
+                if score.score is not None and score.risk is not None:
+                    risks.append(score.risk)
+                    strange.append(foreign is None or int(score.id) in foreign)
     return risks, strange
 
 

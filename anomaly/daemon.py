@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from anomaly.control import Control
 from anomaly.errors import StateError
-from anomaly.osquery import Parser, Skipped
+from anomaly.osquery import Action, Parser, Skipped
 from anomaly.records import Score
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import Sink
@@ -105,7 +105,7 @@ class Follower:
                 self.reload()
                 self._notifier.ready()
             lines = self.source.read(BATCH, timeout=WAIT)
-            self._hand_on(score for line in lines for score in self._score(line))
+            self._score(lines)
             self._unsaved += len(lines)
             self._between(idle=not lines)
         self._notifier.stopping()
@@ -114,10 +114,13 @@ class Follower:
         self._count_long_lines()
         return self.tally
 
-    def _hand_on(self, scores: Iterator[Score]) -> None:
-        """Write what is to be shown, by pieces: one line may hold a hundred thousand actions."""
-        while piece := list(islice(scores, BATCH)):
-            if shown := [score for score in piece if self.shown(score)]:
+    def _score(self, lines: Sequence[Line]) -> None:
+        """Score lines and hand on what is to be shown, by pieces: one line may hold a hundred thousand actions."""
+        actions = (entry for line in lines for entry in self._parse(line))
+        while piece := list(islice(actions, BATCH)):
+            scores = self.scorer.score_all(piece)
+            self.tally.count(scores)
+            if shown := [score for score in scores if self.shown(score)]:
                 self.sink.write(shown)
             self._notifier.watchdog()
 
@@ -187,18 +190,14 @@ class Follower:
         if self.source.counters["too_long"]:
             self.tally.skipped["too_long"] = self.source.counters["too_long"]
 
-    def _score(self, line: Line) -> Iterator[Score]:
+    def _parse(self, line: Line) -> list[tuple[str, Action]]:
+        """Return a line's actions with their ids."""
         self.tally.lines += 1
         parsed = self.parser.parse(line.data)
         if isinstance(parsed, Skipped):
             self.tally.skipped[parsed.reason.value] += 1
-            return
+            return []
         self.tally.actions += len(parsed)
         identity = f"{line.file}:{line.offset}"
-        for number, action in enumerate(parsed):
-            # One line may hold many actions (a batch, a snapshot): each has an id of its own.
-            score = self.scorer.score(f"{identity}:{number}" if number else identity, action)
-            if score is not None:
-                self.tally.severities[score.severity] += 1
-                self.tally.scored += score.score is not None
-                yield score
+        # One line may hold many actions (a batch, a snapshot): each has an id of its own.
+        return [(f"{identity}:{number}" if number else identity, action) for number, action in enumerate(parsed)]

@@ -8,11 +8,10 @@ from itertools import islice
 from math import log2
 from typing import NamedTuple
 
-from anomaly.detectors.both import Both, BothState
-from anomaly.detectors.interface import Detector, Evidence, State
-from anomaly.detectors.lstm import Lstm
-from anomaly.detectors.lstm_state import LstmState
-from anomaly.detectors.ocsvm import OneClassSvm, WindowState
+from anomaly.detectors.both import Both
+from anomaly.detectors.interface import Detector
+from anomaly.detectors.lstm import Foreseen, Lstm
+from anomaly.detectors.ocsvm import Surroundings
 from anomaly.osquery import Action
 from anomaly.records import Reason, ReasonKind
 from anomaly.tokenizer import Tokenizer, Tokens
@@ -46,10 +45,7 @@ def spoken(tokenizer: Tokenizer, action: Action) -> list[Spoken]:
 
     ``Tokens.ids`` has the same entries less those whose ``head`` is None.
     """
-    kinds = tokenizer.heads[0]
-    name = f"{action.query} {action.verb}"
-    known = next((token.count for token in kinds.tokens[1:] if token.text == name), 0)
-    found = [Spoken("action", name, kinds, known)]
+    found = [Spoken("action", f"{action.query} {action.verb}", tokenizer.heads[0], tokenizer.seen_kind(action))]
     for column, value, head in tokenizer.columns(action):
         found.append(Spoken(column, value, head, tokenizer.seen(action.query, column, value) if head else 0))
     return found
@@ -58,10 +54,10 @@ def spoken(tokenizer: Tokenizer, action: Action) -> list[Spoken]:
 def explain(
     tokenizer: Tokenizer,
     detector: Detector,
-    state: State,
+    details: object,
+    number: int,
     action: Action,
     tokens: Tokens,
-    evidence: Evidence,
     *,
     window: bool,
 ) -> tuple[Reason, ...]:
@@ -71,24 +67,24 @@ def explain(
     ----------
     tokenizer, detector
         The model's.
-    state
-        As ``detector.score`` left it: nothing may have been scored since.
-    action, tokens, evidence
-        What was scored, and the outcome.
+    details, number
+        Of the :class:`Evidence` that the action is part of, and its place in it.
+    action, tokens
+        What was judged.
     window
         Whether the recent window, too, asks for an explanation.
     """
     entries = spoken(tokenizer, action)
-    if isinstance(detector, Both) and isinstance(state, BothState):
-        heard = [entry for entry in entries if entry.head is not None]
-        reasons = _surprises(tokenizer, detector.sequence, state.sequence, heard, tokens, evidence)
-        mix = _mix(tokenizer, detector.window, state.window, entries, tokens) if window else None
+    if isinstance(detector, Both) and isinstance(details, tuple):
+        foreseen, around = details
+        reasons = explain(tokenizer, detector.sequence, foreseen, number, action, tokens, window=window)
+        mix = _mix(tokenizer, around, number, entries) if window else None
         return reasons if mix is None else (*reasons[: MAX_REASONS - 1], mix)
-    if isinstance(detector, Lstm) and isinstance(state, LstmState):
+    if isinstance(detector, Lstm) and isinstance(details, Foreseen):
         heard = [entry for entry in entries if entry.head is not None]
-        return _surprises(tokenizer, detector, state, heard, tokens, evidence)
-    if isinstance(detector, OneClassSvm) and isinstance(state, WindowState):
-        return _strangers(tokenizer, detector, state, entries, tokens, window=window)
+        return _surprises(tokenizer, detector, details, number, heard, tokens)
+    if isinstance(details, Surroundings):
+        return _strangers(tokenizer, details, number, entries, window=window)
     raise TypeError(f"no explanation for {type(detector).__name__}")
 
 
@@ -127,20 +123,20 @@ def unusual_hour(time: int, hours: Sequence[int], days: int) -> Reason | None:
 def _surprises(
     tokenizer: Tokenizer,
     lstm: Lstm,
-    state: LstmState,
+    foreseen: Foreseen,
+    number: int,
     entries: list[Spoken],
     tokens: Tokens,
-    evidence: Evidence,
 ) -> tuple[Reason, ...]:
     reasons = []
-    for entry, token, share in zip(entries, tokens.ids, evidence.shares, strict=True):
+    for entry, token, share in zip(entries, tokens.ids, foreseen.shares[number], strict=True):
         bits = -log2(share)
         if bits < _LEAST_BITS:
             continue
         kind = _novelty(entry)
         if kind is None:
             kind = ReasonKind.UNEXPECTED_NEXT
-            expected = [tokenizer.text(other) for other in lstm.expected(state.before, token)]
+            expected = [tokenizer.text(other) for other in lstm.expected(foreseen.before[number], token)]
         else:
             expected = _usual(entry)
         reasons.append(_reason(kind, entry, expected, bits))
@@ -148,35 +144,27 @@ def _surprises(
 
 
 def _strangers(
-    tokenizer: Tokenizer,
-    svm: OneClassSvm,
-    state: WindowState,
-    entries: list[Spoken],
-    tokens: Tokens,
-    *,
-    window: bool,
+    tokenizer: Tokenizer, around: Surroundings, number: int, entries: list[Spoken], *, window: bool
 ) -> tuple[Reason, ...]:
     reasons = []
-    shares = svm.shares(state, tokens.buckets)
+    shares = around.shares(number)
     # Rounded: of equals, the order of the columns decides and not the last bit.
     for entry, share in sorted(zip(entries, shares, strict=True), key=lambda pair: round(pair[1], 9)):
         bits = -log2(max(share, _LEAST_SHARE))
         kind = _novelty(entry)
         if kind is not None and bits >= 1.0:
             reasons.append(_reason(kind, entry, _usual(entry), bits))
-    mix = _mix(tokenizer, svm, state, entries, tokens) if window else None
+    mix = _mix(tokenizer, around, number, entries) if window else None
     return (*reasons[:MAX_REASONS],) if mix is None else (*reasons[: MAX_REASONS - 1], mix)
 
 
-def _mix(
-    tokenizer: Tokenizer, svm: OneClassSvm, state: WindowState, entries: list[Spoken], tokens: Tokens
-) -> Reason | None:
+def _mix(tokenizer: Tokenizer, around: Surroundings, number: int, entries: list[Spoken]) -> Reason | None:
     """Give what is strangest here to the windows of training, and what they hold that is missing."""
-    pairs = list(zip(entries, svm.shares(state, tokens.buckets), strict=True))
+    pairs = list(zip(entries, around.shares(number), strict=True))
     if not pairs:
         return None
     entry, share = min(pairs, key=lambda pair: pair[1])
-    missing = [text for bucket in svm.missing(state) if (text := tokenizer.bucket_text(bucket))]
+    missing = [text for bucket in around.missing(number) if (text := tokenizer.bucket_text(bucket))]
     return _reason(ReasonKind.UNUSUAL_MIX, entry, missing, -log2(max(share, _LEAST_SHARE)))
 
 

@@ -80,6 +80,7 @@ class Skipped(msgspec.Struct, frozen=True):
 
 _VERBS = frozenset({"added", "removed", "snapshot"})
 _RESULTS = frozenset({"columns", "diffResults", "snapshot"})
+_DIGITS = 10  # of a time as text, from 2001 to 2286: the usual case, at a tenth of what any other takes
 _MAX_DETAIL = 80
 _MAX_ENVELOPES = 3
 _HARMLESS = frozenset({SkipReason.STATUS, SkipReason.NO_ROWS})  # what may stand between glued records
@@ -132,7 +133,9 @@ class Parser:
         query, evented = query_of(record.name)
         host = record.host_identifier or record.hostname
         time = record.unix_time
-        if type(time) is not int or not 0 <= time <= MAX_TIME:
+        if type(time) is str and len(time) == _DIGITS and time.isascii() and time.isdecimal():
+            time = int(time)
+        elif type(time) is not int or not 0 <= time <= MAX_TIME:
             time = seconds(time, record.calendar_time)
         decorated = record.decorations.get("username") or record.username
         user = actor(query, host, columns, decorated, self.identities)

@@ -60,7 +60,10 @@ class Fusion:
         """Return the log-likelihood ratio of a window, in nats: above 0 it speaks for somebody else."""
         if self.tails:
             views = [tail.score(view) for tail, view in zip(self.tails, views, strict=True)]
-        return self.bias + sum(weight * view for weight, view in zip(self.weights, views, strict=True))
+        ratio = 0.0
+        for weight, view in zip(self.weights, views, strict=True):
+            ratio += weight * view
+        return self.bias + ratio
 
     def follow(self, before: float, evidence: float) -> float:
         """Return the log-odds of a window from those of the window just before it and its own evidence."""
@@ -95,12 +98,14 @@ class Filter:
     def __init__(self, fusion: Fusion, odds: Iterable[float] = ()) -> None:
         self.odds: deque[float] = deque(odds, maxlen=WINDOW)
         self._fusion = fusion
+        self._begin = logit(fusion.start)
 
     def step(self, evidence: float) -> float:
         """Take in the evidence of the window that an action ends, and return its log-odds."""
-        before = self.odds[0] if len(self.odds) == WINDOW else logit(self._fusion.start)
-        self.odds.append(self._fusion.follow(before, evidence))
-        return self.odds[-1]
+        before = self.odds[0] if len(self.odds) == WINDOW else self._begin
+        odds = self._fusion.follow(before, evidence)
+        self.odds.append(odds)
+        return odds
 
 
 def logit(share: float) -> float:

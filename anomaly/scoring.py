@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from anomaly.adaptation import Adaptation
-from anomaly.admission import keys_of
 from anomaly.background import Background
-from anomaly.explanation import explain, unusual_hour
 from anomaly.identity import NAMELESS, keys
+from anomaly.judgement import judge
 from anomaly.learned import EmbeddedKeeper, Keeper, Learned, Origin
 from anomaly.osquery import Action
-from anomaly.records import ModelRef, Reason, Score
+from anomaly.records import ModelRef, Score
 from anomaly.standing import Standing, identity
 from anomaly.store import Stored
-from anomaly.tokenizer import Tokens
-
-EXPLAINED = 10.0
-"""From this score on (1 action in 10) an action is explained; the others are what they usually are."""
-
-EXPLAINED_RISK = 20.0
-"""From this risk on (1 window in 100) the window is explained too."""
 
 _UNKNOWN = ModelRef(None, None, "none")
 _LEARNING = ModelRef(None, None, "learning")
@@ -84,27 +75,35 @@ class Scorer:
         self._names: OrderedDict[tuple[str, str], str | None] = OrderedDict()
         self._saved: dict[str, Any] = {}
 
-    def score(self, identity: str, action: Action) -> Score | None:
-        """Score one action and move its user's state past it; None where the action is not ours.
+    def score(self, event: str, action: Action) -> Score | None:
+        """Score one action; None where it is not ours. See :meth:`score_all`."""
+        return next(iter(self.score_all([(event, action)])), None)
+
+    def score_all(self, batch: Sequence[tuple[str, Action]]) -> list[Score]:
+        """Score actions and move their users' states past them; the scores come in their order.
 
         Parameters
         ----------
-        identity
-            The event's id: file and offset.
-        action
-            In the order of the log, for each user.
+        batch
+            Actions in the order of the log, each with its event's id: file and offset. Those that are not ours are
+            passed over.
         """
+        scores: list[Score | None] = [None] * len(batch)
+        turns: defaultdict[str, list[int]] = defaultdict(list)
         if self._only is not None:
-            if self._claims and action.user.startswith(NAMELESS):
-                action = msgspec.structs.replace(action, user=self._only)
-            elif self._only not in keys(action.host, action.user):
-                return None
-        user = self._user(action)
-        if user is None:
-            return self._stranger(identity, action)
-        if action.baseline:
-            return Score(identity, action, None, user.risk, None, user.reference)
-        return self._judge(identity, action, user)
+            batch = [(event, ours) for event, action in batch if (ours := self._ours(action))]
+        for place, (event, action) in enumerate(batch):
+            name = self._name(action)
+            if name is None:
+                scores[place] = self._stranger(event, action)
+            else:
+                turns[name].append(place)
+        for name, places in turns.items():
+            # Nothing that one user does moves another's state, so each is judged at one go.
+            turn = judge(self._users[name], [batch[place] for place in places], self._say)
+            for place, score in zip(places, turn, strict=True):
+                scores[place] = score
+        return [score for score in scores if score is not None]
 
     def export(self) -> dict[str, Any]:
         """Return every user's state as JSON-able values: what :meth:`restore` goes on from."""
@@ -147,48 +146,12 @@ class Scorer:
         self._names.clear()
         self._adapt = on
 
-    def _judge(self, identity: str, action: Action, user: Standing) -> Score:
-        model = user.stored.model
-        tokens = model.tokenizer.encode(action)
-        admit = user.admission.admit(keys_of(action, tokens))
-        evidence = model.detector.score(user.state, tokens, admit=admit)
-        score = model.calibration.action.score(evidence.action)
-        if admit:
-            user.note(action)
-            odds = user.filter.step(model.fusion.evidence(evidence.views))
-            user.risk = model.calibration.window.score(odds)
-        risk = user.risk or 0.0
-        reasons: tuple[Reason, ...] = ()
-        if score >= EXPLAINED or risk >= EXPLAINED_RISK:
-            reasons = explain(
-                model.tokenizer,
-                model.detector,
-                user.state,
-                action,
-                tokens,
-                evidence,
-                window=risk >= EXPLAINED_RISK,
-            )
-            hour = unusual_hour(action.time, model.card.hours, model.card.days)
-            reasons = (*reasons, hour) if hour else reasons
-        scored = Score(identity, action, score, risk, evidence.surprise, user.reference, reasons)
-        if admit and user.adaptation is not None:
-            self._learn(user, user.adaptation, tokens, odds, risk, action.time)
-        return scored
-
-    def _learn(
-        self, user: Standing, adaptation: Adaptation, tokens: Tokens, odds: float, risk: float, time: int
-    ) -> None:
-        before = adaptation.progress.drifted
-        adaptation.observe(user.state, tokens, odds, risk, time)
-        if adaptation.progress.drifted is not before:
-            user.refresh()
-            if not before:
-                name = user.stored.model.card.user
-                self._say(
-                    f"{name!r} has drifted: {adaptation.progress.drift:.0%} of what was learned last would have"
-                    " surprised the model as it was trained. See: anomaly models drift"
-                )
+    def _ours(self, action: Action) -> Action | None:
+        """Return an action as that of the only user asked for; None where it is another's."""
+        only = self._only
+        if self._claims and action.user.startswith(NAMELESS):
+            return msgspec.structs.replace(action, user=only)
+        return action if action.user == only or only in keys(action.host, action.user) else None
 
     def _stranger(self, identity: str, action: Action) -> Score:
         """Score an action of a user without a model."""
@@ -197,17 +160,17 @@ class Scorer:
         score, bits = self._background.judge(self._background.tokenizer.encode(action))
         return Score(identity, action, score, None, bits, _LEARNING)
 
-    def _user(self, action: Action) -> Standing | None:
+    def _name(self, action: Action) -> str | None:
+        """Return the name of the model that judges an action; None where there is none."""
         key = (action.host, action.user)
         if key in self._names:
-            name = self._names[key]
-        else:
-            name = next(filter(self._known, keys(*key)), None)
-            if len(action.host) <= _LONGEST_HOST:  # names are the log's to choose, and so is their number
-                if len(self._names) >= _MOST_NAMES:
-                    self._names.popitem(last=False)
-                self._names[key] = name
-        return self._users[name] if name is not None else None
+            return self._names[key]
+        name = next(filter(self._known, keys(*key)), None)
+        if len(action.host) <= _LONGEST_HOST:  # names are the log's to choose, and so is their number
+            if len(self._names) >= _MOST_NAMES:
+                self._names.popitem(last=False)
+            self._names[key] = name
+        return name
 
     def _known(self, name: str) -> bool:
         if name not in self._users:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -82,14 +82,15 @@ class Standing:
         self.admission, self.filter, self.risk = admission, Filter(self.stored.model.fusion, odds), risk
         self.recent.extend(recent)
 
-    def note(self, action: Action) -> None:
-        """Take note of an action that came into the window."""
-        try:
-            data = _ENCODER.encode(action)
-        except UnicodeEncodeError:  # half a character; one action fewer is shown to another model
-            return
-        if len(data) <= _LONGEST:  # the log chooses how long, and so how much memory
-            self.recent.append(data)
+    def note(self, actions: Sequence[Action]) -> None:
+        """Take note of actions that came into the window."""
+        for action in actions[-WINDOW:]:
+            try:
+                data = _ENCODER.encode(action)
+            except UnicodeEncodeError:  # half a character; one action fewer is shown to another model
+                continue
+            if len(data) <= _LONGEST:  # the log chooses how long, and so how much memory
+                self.recent.append(data)
 
     def succeeded_by(self, stored: Stored) -> Standing:
         """Return where the user stands with another model: it is shown the window, and the suspicion is kept."""
@@ -103,8 +104,9 @@ class Standing:
     def replay(self) -> None:
         """Show the model the actions that are in the window; what is made of them was judged before."""
         model = self.stored.model
-        for data in self.recent:
-            model.detector.score(self.state, model.tokenizer.encode(_DECODER.decode(data)))
+        batch = [model.tokenizer.encode(_DECODER.decode(data)) for data in self.recent]
+        if batch:
+            model.detector.judge(self.state, batch, [True] * len(batch))
 
     def _adaptation(self, learned: Learned | None) -> Adaptation | None:
         model = self.stored.model

@@ -6,7 +6,7 @@ The actions are cut into contiguous parts, and each part is scored by a tokenize
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from anomaly.admission import admitted
 from anomaly.corpus import Corpus, Rows
-from anomaly.detectors.interface import WINDOW, Detector, Evidence, Learner, OutOfFold
+from anomaly.detectors.interface import WINDOW, Detector, Learner, OutOfFold
 from anomaly.errors import TooLittleData
 from anomaly.harvest import Report
 from anomaly.personal import personal
@@ -24,6 +24,7 @@ from anomaly.tokenizer import Encoded, Tokenizer
 
 _FEWEST_A_FOLD = 150
 _FEWEST_FOLDS = 2
+_PIECE = 256  # actions judged at one go
 
 Floats = NDArray[np.float64]
 
@@ -160,9 +161,8 @@ class _Folds:
             if one_fold and done:
                 break
             detector, encoded, tokenizer = self._fit(part, _within(report, done, folds + 1))
-            scored = list(_score(detector, encoded, part))
-            actions.append([evidence.action for evidence in scored])
-            seen = np.array([evidence.views for evidence in scored])
+            heard, seen = _score(detector, encoded, part)
+            actions.append(heard)
             seen[: WINDOW - 1] = np.nan
             views.append(seen)
             strangers += self._strangers(detector, draw)
@@ -189,15 +189,15 @@ class _Folds:
         before = range(max(part.start - WINDOW, 0), part.start)
         return self.teacher.fit(tokenizer, encoded, learn, before, part, others, report), encoded, tokenizer
 
-    def _strangers(self, detector: Detector, draw: np.random.Generator) -> list[tuple[float, ...]]:
+    def _strangers(self, detector: Detector, draw: np.random.Generator) -> list[Floats]:
         """Return the views of two windows of each of some other users, who are left out of the background."""
         if self.population is None:
             return []
         found = []
         for other, stretch in self.population.strangers(self.user, 2 * WINDOW, draw).items():
             unknown = detector.against(self.population.without(self.user, other))
-            scored = list(_score(unknown, self.population.as_stranger(other), stretch))
-            found += [scored[WINDOW - 1].views, scored[2 * WINDOW - 1].views]
+            _, seen = _score(unknown, self.population.as_stranger(other), stretch)
+            found += [seen[WINDOW - 1], seen[2 * WINDOW - 1]]
         return found
 
 
@@ -205,10 +205,12 @@ def _within(report: Callable[[float], None], done: int, parts: int) -> Callable[
     return lambda fraction: report((done + fraction) / parts)
 
 
-def _score(detector: Detector, encoded: Encoded, part: range) -> Iterator[Evidence]:
+def _score(detector: Detector, encoded: Encoded, part: range) -> tuple[Floats, Floats]:
+    """Return the actions' figures, shape (actions,), and their windows' views, shape (actions, views)."""
     state = detector.start()
-    for action in part:
-        yield detector.score(state, encoded.tokens(action))
+    pieces = [part[begin : begin + _PIECE] for begin in range(0, len(part), _PIECE)]
+    scored = [detector.judge(state, encoded.batch(piece), [True] * len(piece)) for piece in pieces]
+    return np.concatenate([one.action for one in scored]), np.concatenate([one.views for one in scored])
 
 
 def _places(known: Tokenizer, tokenizer: Tokenizer) -> list[int]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from anomaly.records import Severity
+from anomaly.records import Score, Severity
 
 EVERY = 60.0
 """Seconds between two sentences about one thing: a flood must not become another one."""
@@ -38,6 +38,11 @@ class Tally:
     skipped: Counter[str] = field(default_factory=Counter)
     severities: Counter[Severity] = field(default_factory=Counter)
     checkpoint_errors: int = 0
+
+    def count(self, scores: Sequence[Score]) -> None:
+        """Count scores by severity."""
+        self.severities.update([score.severity for score in scores])
+        self.scored += sum(score.score is not None for score in scores)
 
     def worst(self) -> Severity:
         """Return the most severe of what was scored."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.corpus import Corpus, Rows, informative
+from anomaly.corpus import IDENTITY_COLUMNS, MAX_FIELDS, Corpus, Rows, informative
 from anomaly.osquery import Action
 from anomaly.values import levels
 from anomaly.vocabulary import MAX_COLUMNS, MAX_KINDS, Head, Token, exact_tokens, general_tokens, is_silent
@@ -44,6 +45,7 @@ _LONGEST = 256
 
 
 _Resolved = tuple[int, int, int]  # a value's token, bucket and mark
+_NO_COLUMNS: dict[str, Column] = {}
 
 
 class Tokens(NamedTuple):
@@ -70,6 +72,18 @@ class Encoded(NamedTuple):
         return Tokens(
             tuple(ids[there].tolist()), tuple(buckets[buckets >= 0].tolist()), tuple(marks[there].tolist())
         )
+
+    def batch(self, part: range) -> list[Tokens]:
+        """Return consecutive actions as :class:`Tokens`."""
+        rows = zip(*(column[part.start : part.stop].tolist() for column in self), strict=True)
+        return [
+            Tokens(
+                tuple([token for token in ids if token]),
+                tuple([bucket for bucket in buckets if bucket >= 0]),
+                tuple([mark for token, mark in zip(ids, marks, strict=True) if token]),
+            )
+            for ids, buckets, marks in rows
+        ]
 
     def chosen(self, actions: NDArray[Any] | slice) -> Encoded:
         """Return some of the actions."""
@@ -106,6 +120,8 @@ class Tokenizer:
             query, _, verb = entry.text.rpartition(" ")
             self._kinds[query, verb] = (token, self._bucket("", "", entry.text), 0)
         for head in heads[1:]:
+            if head.column in IDENTITY_COLUMNS:
+                raise ValueError(f"{head.column} says who acts and is no column to learn")
             known = self._columns.setdefault(head.query, {})[head.column] = Column(head)
             for value, token in known.exact.items():
                 known.table[value] = token, self._bucket(head.query, head.column, value), 0
@@ -147,20 +163,23 @@ class Tokenizer:
 
     def encode(self, action: Action) -> Tokens:
         """Tokenise one action. Any query and any column work, also ones never seen."""
-        kind, bucket, mark = self._kinds.get((action.query, action.verb)) or self._unseen_kind(action)
-        ids, buckets, marks = [kind], [bucket], [mark]
-        columns = self._columns.get(action.query)
-        for column, value in informative(action.columns):
-            known = columns.get(column) if columns else None
-            if known is None:
-                if (action.query, column) not in self.silent:
-                    buckets.append(self._strange_bucket(action.query, column, value))
-                continue
-            token, bucket, mark = known.table.get(value) or self._resolve(known, value)
-            ids.append(token)
-            buckets.append(bucket)
-            marks.append(mark)
-        return Tokens(tuple(ids), tuple(buckets), tuple(marks))
+        found = [self._kinds.get((action.query, action.verb)) or self._unseen_kind(action)]
+        known = self._columns.get(action.query, _NO_COLUMNS)
+        items: Iterable[tuple[str, str]] = action.columns.items()
+        if len(action.columns) > MAX_FIELDS:
+            items = informative(action.columns)
+        whole = True
+        for column, value in items:
+            entry = known.get(column)
+            if entry is not None:
+                found.append(entry.table.get(value) or self._resolve(entry, value))
+            elif column not in IDENTITY_COLUMNS and (action.query, column) not in self.silent:
+                found.append((0, self._strange_bucket(action.query, column, value), 0))
+                whole = False
+        ids, buckets, marks = zip(*found, strict=True)
+        if not whole:
+            ids, _, marks = zip(*[entry for entry in found if entry[0]], strict=True)
+        return Tokens(ids, buckets, marks)
 
     def encode_all(self, corpus: Corpus, rows: Rows) -> Encoded:
         """Tokenise a whole corpus: the same as :meth:`encode` of each action, each distinct value once."""
@@ -191,6 +210,11 @@ class Tokenizer:
         if known is not None and value in known.exact:
             return known.head.tokens[known.exact[value] - known.head.start].count
         return self.rare.get(value_hash(self.salt, query, column, value), 0)
+
+    def seen_kind(self, action: Action) -> int:
+        """Return how often training saw an action's kind."""
+        known = self._kinds.get((action.query, action.verb))
+        return 0 if known is None else self.heads[0].tokens[known[0] - self.heads[0].start].count
 
     def columns(self, action: Action) -> list[tuple[str, str, Head | None]]:
         """Return what :meth:`encode` looks at, in its order: column, value, and the column's vocabulary.

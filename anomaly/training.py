@@ -140,11 +140,14 @@ def adapting_odds(study: Study, fusion: Fusion, learning: Tail) -> Floats:
     for detector, encoded, times in study.trials:
         state, passed = detector.start(), Filter(fusion)
         adaptation = Adaptation(detector, fusion, learning, study.usual)
-        odds = []
-        for number, time in enumerate(times.tolist()):
-            tokens = encoded.tokens(number)
-            odds.append(passed.step(fusion.evidence(detector.score(state, tokens).views)))
-            adaptation.observe(state, tokens, odds[-1], learning.score(odds[-1]), time)
+        odds: list[float] = []
+        while len(odds) < len(times):
+            part = range(len(odds), min(len(odds) + adaptation.room, len(times)))
+            batch = encoded.batch(part)
+            views = detector.judge(state, batch, [True] * len(batch)).views.tolist()
+            new = [passed.step(fusion.evidence(view)) for view in views]
+            adaptation.observe(state, batch, new, [learning.score(one) for one in new], int(times[part[-1]]))
+            odds += new
         found += odds[WINDOW - 1 :]
     return np.array(found)
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from anomaly.detectors.interface import Algorithm, Arrays, Detector, Evidence, State
 from anomaly.detectors.lstm import Lstm
 from anomaly.detectors.lstm_state import LstmState
-from anomaly.detectors.ocsvm import OneClassSvm, WindowState
+from anomaly.detectors.ocsvm import OneClassSvm
+from anomaly.detectors.ocsvm_state import WindowState
 from anomaly.tokenizer import Tokens
 
 _SEQUENCE = "sequence."
@@ -50,11 +51,12 @@ class Both(Detector):
             self.sequence.resume(saved["sequence"], parts[0]), self.window.resume(saved["window"], parts[1])
         )
 
-    def score(self, state: BothState, tokens: Tokens, *, admit: bool = True) -> Evidence:
-        """Let both judge the action."""
-        sequence = self.sequence.score(state.sequence, tokens, admit=admit)
-        window = self.window.score(state.window, tokens, admit=admit)
-        return sequence._replace(views=sequence.views + window.views)
+    def judge(self, state: BothState, batch: Sequence[Tokens], admit: Sequence[bool]) -> Evidence:
+        """Let both judge the actions."""
+        sequence = self.sequence.judge(state.sequence, batch, admit)
+        window = self.window.judge(state.window, batch, admit)
+        views = np.hstack([sequence.views, window.views])
+        return sequence._replace(views=views, details=(sequence.details, window.details))
 
     def learn(self, state: BothState, chunk: Sequence[Tokens], weight: float) -> None:
         """Let both learn."""

@@ -13,6 +13,7 @@ it learns, so that what training saw and what came later always weigh as much as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from math import log
 from typing import Any, NamedTuple
 
@@ -41,6 +42,8 @@ By the rates of new values alone (0) it would tell nothing of a user who brings 
 full (1) it makes a stranger of a user who tries something out. On a logarithmic scale, this is half way.
 """
 
+_SMALLEST = 1e-100  # of a scale, before it is multiplied out; and of a probability, for the padding's logarithm
+
 Floats = NDArray[np.float64]
 
 
@@ -60,13 +63,15 @@ class CountState:
         self.own = own
         self.totals = totals
         self.fresh = fresh
-        """Weight of each value that training did not know, by the token it falls back to and its hash."""
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Make what is read action by action: Python's floats are faster than an array's, one at a time."""
-        self.own_list: list[float] = self.own.tolist()
-        self.total_list: list[float] = self.totals.tolist()
+        """Weight of each value that training did not know, by the token it falls back to and its hash; in units of
+        ``scale``, so that what is forgotten is forgotten by one number a column and not value by value."""
+        self.scale: Floats = np.ones(len(totals))
+        self.probability: list[float] = []
+        """Of each token as such, within its column..."""
+        self.foreign: list[float] = []
+        """...and how much likelier it is of somebody else, in nats; empty where nobody else is known."""
+        self.weights: list[float] = []
+        """By column: what its counts and its prior weigh together."""
 
 
 class Counts:
@@ -95,12 +100,12 @@ class Counts:
             raise ValueError("a token without a prior would cost infinitely many bits")
         self.own, self.prior, self.starts, self.others = own, prior, starts, others
         self.totals = np.add.reduceat(own, starts[:-1])
-        self._column: list[int] = (np.searchsorted(starts, np.arange(len(own)), side="right") - 1).tolist()
-        self._prior: list[float] = prior.tolist()
+        self._columns = np.maximum(np.searchsorted(starts, np.arange(len(own)), side="right") - 1, 0)
+        self._column: list[int] = self._columns.tolist()
 
     def start(self) -> CountState:
         """Return the counts of training."""
-        return CountState(self.own.copy(), self.totals.copy(), {})
+        return self._refreshed(CountState(self.own.copy(), self.totals.copy(), {}))
 
     def against(self, prior: Floats) -> Counts:
         """Return the same counts measured against other users."""
@@ -108,60 +113,88 @@ class Counts:
 
     def probabilities(self) -> Floats:
         """Return the probability of every token by the counts of training, shape (size,)."""
-        column = np.array(self._column)
-        found: Floats = (self.own + PRIOR * self.prior) / (self.totals[column] + PRIOR)
+        found: Floats = (self.own + PRIOR * self.prior) / (self.totals[self._columns] + PRIOR)
         return found
 
     def judge(self, state: CountState, token: int, mark: int) -> Judged:
         """Judge one token; ``mark`` is the hash of a value that training did not know, else 0."""
-        total = state.total_list[self._column[token]] + PRIOR
-        prior = self._prior[token]
-        probability = (state.own_list[token] + PRIOR * prior) / total
-        learned = state.fresh.get((token, mark), 0.0) if mark else 0.0
+        (probability,), nats = self.judge_all(state, (token,), (mark,))
+        return Judged(probability, nats[0] if nats else 0.0)
+
+    def judge_all(
+        self, state: CountState, ids: Sequence[int], marks: Sequence[int]
+    ) -> tuple[list[float], list[float]]:
+        """Judge an action's tokens: their probabilities, and how foreign each is (where others are known)."""
+        known = state.probability
+        probabilities = [known[token] for token in ids]
+        foreign: list[float] = []
+        if self.others:
+            nats = state.foreign
+            foreign = [nats[token] for token in ids]
+        if any(marks):
+            for place, mark in enumerate(marks):
+                if mark:
+                    self._judge_marked(state, place, (ids[place], mark), probabilities, foreign)
+        return probabilities, foreign
+
+    def _judge_marked(
+        self,
+        state: CountState,
+        place: int,
+        key: tuple[int, int],
+        probabilities: list[float],
+        foreign: list[float],
+    ) -> None:
+        """Judge what training did not know, in place of the form it falls back to."""
+        token = key[0]
+        learned = state.fresh.get(key, 0.0)
+        total = state.weights[self._column[token]]
         if learned:
             # A value that came up since training is at least as probable as whatever else is new of its form.
-            probability = min(probability + learned / total, 1.0)
+            learned *= float(state.scale[self._column[token]])
+            probabilities[place] = min(probabilities[place] + learned / total, 1.0)
         if not self.others:
-            return Judged(probability, 0.0)
-        foreign = log(prior / probability)
+            return
         if learned:
             # Others may have this one value, not whatever else is of the form.
+            prior = float(self.prior[token])
+            nats = log(prior / probabilities[place])
             prior /= FORMS
-            foreign = min(foreign, log(prior * total / (learned + PRIOR * prior)))
-        elif mark:
-            foreign = NEW * log(total / PRIOR) + (1.0 - NEW) * foreign
-        return Judged(probability, foreign)
+            foreign[place] = min(nats, log(prior * total / (learned + PRIOR * prior)))
+        else:
+            foreign[place] = NEW * log(total / PRIOR) + (1.0 - NEW) * foreign[place]
 
     def learn(self, state: CountState, chunk: Sequence[Tokens], weight: float) -> None:
         """Count actions, and forget as much: each column's total stays as it was at the end of training."""
         if weight <= 0:
             return
-        column = self._column
-        seen = np.zeros(len(self.totals))
-        for tokens in chunk:
-            for token in tokens.ids:
-                seen[column[token]] += weight
+        ids = np.fromiter(chain.from_iterable([tokens.ids for tokens in chunk]), dtype=np.intp)
+        columns = self._columns[ids]
+        seen = weight * np.bincount(columns, minlength=len(self.totals))
         keep = np.maximum(1.0 - seen / np.maximum(self.totals, LEAST_MEMORY), 0.0)
         state.own *= np.append(1.0, np.repeat(keep, np.diff(self.starts)))
         state.totals *= keep
-        state.fresh = {key: count * float(keep[column[key[0]]]) for key, count in state.fresh.items()}
-        for tokens in chunk:
-            marks = tokens.marks or (0,) * len(tokens.ids)
-            for token, mark in zip(tokens.ids, marks, strict=True):
-                state.totals[column[token]] += weight
-                if mark and (token, mark) in state.fresh:
-                    state.fresh[token, mark] += weight
+        state.totals += seen
+        state.scale *= keep
+        if state.scale.min() < _SMALLEST:
+            self._rescale(state)
+        marks = chain.from_iterable([tokens.marks or (0,) * len(tokens.ids) for tokens in chunk])
+        for token, mark in zip(ids.tolist(), marks, strict=True):
+            if mark:
+                scaled = weight / float(state.scale[self._column[token]])
+                if (token, mark) in state.fresh:
+                    state.fresh[token, mark] += scaled
                     continue
-                # The first time it is something new of its form, and counts for what is yet to come.
-                state.own[token] += weight
-                if mark:
-                    state.fresh[token, mark] = weight
+                state.fresh[token, mark] = scaled
+            # The first time it is something new of its form, and counts for what is yet to come.
+            state.own[token] += weight
         while len(state.fresh) > MAX_FRESH:
             del state.fresh[next(iter(state.fresh))]
-        state.refresh()
+        self._refreshed(state)
 
     def learned(self, state: CountState) -> Arrays:
         """Return the counts as arrays to save."""
+        self._rescale(state)
         return {
             "own": state.own,
             "totals": state.totals,
@@ -184,4 +217,19 @@ class Counts:
         ):
             raise ValueError("what was learned holds tokens that there are not")
         pairs = zip(map(tuple, fresh.tolist()), weight.ravel().tolist(), strict=True)
-        return CountState(own.copy(), totals.copy(), dict(pairs))
+        return self._refreshed(CountState(own.copy(), totals.copy(), dict(pairs)))
+
+    def _rescale(self, state: CountState) -> None:
+        scale = state.scale.tolist()
+        state.fresh = {key: count * scale[self._column[key[0]]] for key, count in state.fresh.items()}
+        state.scale[:] = 1.0
+
+    def _refreshed(self, state: CountState) -> CountState:
+        """Work out what is said of each token as such: between two times that something is learned, it stays."""
+        state.weights = (state.totals + PRIOR).tolist()
+        probability = (state.own + PRIOR * self.prior) / (state.totals + PRIOR)[self._columns]
+        state.probability = probability.tolist()
+        if self.others:
+            foreign = np.log(np.maximum(self.prior, _SMALLEST) / np.maximum(probability, _SMALLEST))
+            state.foreign = foreign.tolist()
+        return state

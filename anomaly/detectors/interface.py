@@ -20,6 +20,7 @@ WINDOW = 100
 """Actions in a user's recent window. One action alone is near chance; the signal needs about this many."""
 
 Arrays = dict[str, NDArray[Any]]
+Floats = NDArray[np.float64]
 
 
 class Algorithm(StrEnum):
@@ -31,16 +32,17 @@ class Algorithm(StrEnum):
 
 
 class Evidence(NamedTuple):
-    """Raw figures of one action."""
+    """Raw figures of consecutive actions of one user."""
 
-    surprise: float
-    """What is shown as the raw figure: bits (LSTM) or margin of the window (OCSVM)."""
-    action: float
-    """How unusual this action is, in any unit that grows."""
-    views: tuple[float, ...]
-    """How unusual the user's last ``WINDOW`` actions are, this one included, as each view of them sees it."""
-    shares: tuple[float, ...]
-    """For each of the action's ids how much it was to be expected, in 0..1; empty for the window view."""
+    surprise: Floats
+    """What is shown as the raw figure: bits (LSTM) or margin of the window (OCSVM); shape (actions,)."""
+    action: Floats
+    """How unusual each action is, in any unit that grows; shape (actions,)."""
+    views: Floats
+    """How unusual the user's last ``WINDOW`` actions are as each view of them sees it, shape (actions, views); an
+    action that was not let into the window is not in it."""
+    details: object
+    """What the detector's explanations are made of, each its own."""
 
 
 class State(ABC):
@@ -71,8 +73,18 @@ class Detector(ABC):
         """
 
     @abstractmethod
-    def score(self, state: Any, tokens: Tokens, *, admit: bool = True) -> Evidence:  # noqa: ANN401 - each its own
-        """Judge one action and move the state past it; without ``admit`` judge it only, and leave the state."""
+    def judge(self, state: Any, batch: Sequence[Tokens], admit: Sequence[bool]) -> Evidence:  # noqa: ANN401
+        """Judge consecutive actions and move the state past them, however they are cut into batches.
+
+        Parameters
+        ----------
+        state
+            This detector's own.
+        batch
+            The actions, one at least.
+        admit
+            By action, whether it comes into the window; one that does not is judged, and leaves the state alone.
+        """
 
     @abstractmethod
     def learn(self, state: Any, chunk: Sequence[Tokens], weight: float) -> None:  # noqa: ANN401 - each its own

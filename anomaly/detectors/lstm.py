@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from itertools import chain, islice
 from math import isfinite, log, log2
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,15 @@ FOREIGN_MIX = 0.8
 """Weight of the counts where the user is weighed against others: what does not follow the user's drift harms."""
 
 Floats = NDArray[np.float32]
+
+
+class Foreseen(NamedTuple):
+    """What some actions were judged by, for their explanations."""
+
+    before: Floats
+    """The hidden state that each was predicted from, shape (actions, units)."""
+    shares: list[tuple[float, ...]]
+    """By action, for each of its ids how much it was to be expected, in 0..1."""
 
 
 class Lstm(Detector):
@@ -115,8 +125,7 @@ class Lstm(Detector):
         self.cache = cache
         self._units = units
         self._trained = counts.start()
-        head = np.searchsorted(starts, np.arange(size), side="right") - 1
-        self._slices = [(0, 1)] + [(int(starts[h]), int(starts[h + 1])) for h in head[1:]]
+        self._column = np.maximum(np.searchsorted(starts, np.arange(size), side="right") - 1, 0)
 
     def start(self) -> LstmState:
         """Return the state that training ended in."""
@@ -124,7 +133,8 @@ class Lstm(Detector):
         for rarity, ids in zip(self.recent.tolist(), self.window.tolist(), strict=True):
             tokens = tuple((token, 0) for token in ids if token)
             nats = tuple(self.counts.judge(self._trained, *token).foreign for token in tokens)
-            entries.append(Entry(rarity, sum(nats), tokens, nats, ()))
+            known = nats if self.counts.others else ()
+            entries.append(Entry(rarity, sum(known), tokens, known, ()))
         return LstmState(self.hidden.copy(), self.cell.copy(), entries, self.counts.start())
 
     def resume(self, saved: Mapping[str, Any], learned: Mapping[str, NDArray[Any]] | None = None) -> LstmState:
@@ -143,8 +153,8 @@ class Lstm(Detector):
         counts = self.counts.start() if learned is None else self.counts.resume(learned)
         return LstmState(hidden, cell, entries[-WINDOW:], counts)
 
-    def score(self, state: LstmState, tokens: Tokens, *, admit: bool = True) -> Evidence:
-        """Give the action's surprise in bits, and move on.
+    def judge(self, state: LstmState, batch: Sequence[Tokens], admit: Sequence[bool]) -> Evidence:
+        """Give each action's surprise in bits; see :meth:`Detector.judge`.
 
         Alone, the window's view is the mean of ``-10 log10 p`` over the user's last actions, this one included,
         where p is how often an action *of its kind* surprises this much (Fisher 1925: independent tests are
@@ -152,18 +162,29 @@ class Lstm(Detector):
         bits would follow the mixture of kinds, and a quiet hour look like an intruder. Where other users are
         known, there are two views: :meth:`LstmState.foreign`.
         """
-        hidden = state.hidden
+        lengths = [len(tokens.ids) for tokens in batch]
+        ids = np.fromiter(chain.from_iterable([tokens.ids for tokens in batch]), dtype=np.intp, count=sum(lengths))
+        before = self._advance(state, batch, admit)
+        given = iter(self._probabilities(np.repeat(before, lengths, axis=0), ids).tolist())
+        bits, shares, views = [], [], []
+        for tokens, let_in, length in zip(batch, admit, lengths, strict=True):
+            surprise, share = self._judge_one(state, tokens, tuple(islice(given, length)), admit=let_in)
+            bits.append(surprise)
+            shares.append(share)
+            views.append(self._views(state))
+        surprises = np.array(bits)
+        return Evidence(surprises, surprises, np.array(views), Foreseen(before, shares))
+
+    def _judge_one(
+        self, state: LstmState, tokens: Tokens, network: tuple[float, ...], *, admit: bool
+    ) -> tuple[float, tuple[float, ...]]:
         marks = tokens.marks or (0,) * len(tokens.ids)
-        network = tuple([self._probability(hidden, token) for token in tokens.ids])
         shares, foreign, nats = self._judge(state.counts, tokens.ids, marks, network)
         bits = -sum(map(log2, shares))
-        state.before = hidden
         if admit:
-            self.advance(state, tokens)
             rarity = self._rarity[tokens.ids[0] - 1].score(bits)
-            keys = tuple(zip(tokens.ids, marks, strict=True))
-            state.push(Entry(rarity, foreign, keys, nats, network))
-        return Evidence(bits, bits, self._views(state), shares)
+            state.push(Entry(rarity, foreign, tuple(zip(tokens.ids, marks, strict=True)), nats, network))
+        return bits, shares
 
     def learn(self, state: LstmState, chunk: Sequence[Tokens], weight: float) -> None:
         """Count the actions; the network itself stays as it is."""
@@ -201,45 +222,85 @@ class Lstm(Detector):
     ) -> tuple[tuple[float, ...], float, tuple[float, ...]]:
         """Return the tokens' probabilities, and how foreign they are: together, and each by the counts alone."""
         mix, foreign_mix = self.shares
-        shares, nats, foreign = [], [], 0.0
-        for token, mark, expected in zip(ids, marks, network, strict=True):
-            probability, nat = self.counts.judge(counts, token, mark)
-            shares.append((1.0 - mix) * expected + mix * probability)
-            nats.append(nat)
-            # Of a value that it does not know, the network knows only the form.
-            mixed = probability if mark else (1.0 - foreign_mix) * expected + foreign_mix * probability
-            foreign += nat + log(probability / mixed)
-        return tuple(shares), foreign if self.counts.others else 0.0, tuple(nats)
+        rest, foreign_rest = 1.0 - mix, 1.0 - foreign_mix
+        probabilities, nats = self.counts.judge_all(counts, ids, marks)
+        pairs = zip(network, probabilities, strict=True)
+        shares = tuple([rest * expected + mix * probability for expected, probability in pairs])
+        foreign = 0.0
+        if nats:
+            for mark, expected, probability, nat in zip(marks, network, probabilities, nats, strict=True):
+                # Of a value that it does not know, the network knows only the form.
+                mixed = probability if mark else foreign_rest * expected + foreign_mix * probability
+                foreign += nat + log(probability / mixed)
+        return shares, foreign, tuple(nats)
 
     def _entry(self, saved: Sequence[Any]) -> Entry:
         rarity, foreign, tokens, nats, network = saved
         keys = tuple((int(token), int(mark)) for token, mark in tokens)
         if not keys or not all(0 < token < len(self.output) for token, _ in keys):
             raise ValueError("the saved window is of another vocabulary")
-        if keys[0][0] >= self.starts[1] or len(nats) != len(keys) or len(network) not in (0, len(keys)):
+        if keys[0][0] >= self.starts[1] or len(network) not in (0, len(keys)):
             raise ValueError("the saved window does not pair up")
-        entry = Entry(float(rarity), float(foreign), keys, tuple(map(float, nats)), tuple(map(float, network)))
+        known = tuple(map(float, nats)) if self.counts.others else ()
+        if len(known) != (len(keys) if self.counts.others else 0):
+            raise ValueError("the saved window does not pair up")
+        entry = Entry(float(rarity), float(foreign), keys, known, tuple(map(float, network)))
         if not all(map(isfinite, (entry.rarity, entry.foreign, *entry.nats))):
             raise ValueError("the saved window holds no numbers")
         if not all(0.0 <= share <= 1.0 for share in entry.network):
             raise ValueError("the saved window holds no probabilities")
         return entry
 
-    def advance(self, state: LstmState, tokens: Tokens) -> None:
-        """Move the cell past one action."""
-        units = self._units
-        gates = state.hidden @ self.recurrent
-        gates += self.bias
-        for token in tokens.ids:
-            gates += self.kernel[token]
-        squashed = 1.0 / (1.0 + np.exp(-gates))
-        keep, let_in, let_out = squashed[units : 2 * units], squashed[:units], squashed[3 * units :]
-        state.cell = keep * state.cell + let_in * np.tanh(gates[2 * units : 3 * units])
-        state.hidden = let_out * np.tanh(state.cell)
+    def _advance(self, state: LstmState, batch: Sequence[Tokens], admit: Sequence[bool]) -> Floats:
+        """Move the cell past actions; return the hidden state before each, shape (actions, units)."""
+        units, kernel = self._units, self.kernel
+        before = np.empty((len(batch), units), dtype=np.float32)
+        hidden, cell = state.hidden, state.cell.copy()
+        gates, squashed = np.empty((2, 4 * units), dtype=np.float32)
+        let_in, keep, _, let_out = (squashed[part * units : (part + 1) * units] for part in range(4))
+        candidate, shown = gates[2 * units : 3 * units], np.empty(units, dtype=np.float32)
+        for number, (tokens, let) in enumerate(zip(batch, admit, strict=True)):
+            before[number] = hidden
+            if not let:
+                continue
+            np.matmul(hidden, self.recurrent, out=gates)
+            np.add(gates, self.bias, out=gates)
+            for token in tokens.ids:
+                np.add(gates, kernel[token], out=gates)
+            np.negative(gates, out=squashed)
+            np.exp(squashed, out=squashed)
+            np.add(squashed, 1.0, out=squashed)
+            np.reciprocal(squashed, out=squashed)
+            np.tanh(candidate, out=candidate)
+            np.multiply(candidate, let_in, out=candidate)
+            np.multiply(cell, keep, out=cell)
+            np.add(cell, candidate, out=cell)
+            np.tanh(cell, out=shown)
+            hidden = let_out * shown
+        state.hidden, state.cell = hidden, cell
+        return before
+
+    def _probabilities(self, hidden: Floats, ids: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return what the network gives each token within its column, each from a hidden state of its own.
+
+        ``hidden`` is of shape (tokens, units). Column by column, so that no softmax is larger than it must be.
+        """
+        found = np.empty(len(ids))
+        columns = self._column[ids]
+        order = np.argsort(columns, kind="stable")
+        for part in np.split(order, np.flatnonzero(np.diff(columns[order])) + 1):
+            start, stop = self._slice(int(ids[part[0]]))
+            # Vector by vector: as one product of matrices, the last bits would depend on how many there are.
+            logits = np.matmul(self.output[start:stop], hidden[part, :, None])[:, :, 0]
+            logits += self.output_bias[start:stop]
+            logits -= logits.max(axis=1, keepdims=True)
+            powers = np.exp(logits, out=logits)
+            found[part] = powers[np.arange(len(part)), ids[part] - start] / powers.sum(axis=1)
+        return found
 
     def log_probabilities(self, hidden: Floats, token: int) -> Floats:
         """Return the log-softmax over the column that a token belongs to (natural logarithm)."""
-        start, stop = self._slices[token]
+        start, stop = self._slice(token)
         logits = self.output[start:stop] @ hidden
         logits += self.output_bias[start:stop]
         logits -= logits.max()
@@ -247,7 +308,7 @@ class Lstm(Detector):
 
     def expected(self, hidden: Floats, token: int, most: int = 3) -> list[int]:
         """Return the tokens that the network would rather have seen in this token's column, best first."""
-        start = self._slices[token][0]
+        start, _ = self._slice(token)
         best = np.argsort(-self.log_probabilities(hidden, token), kind="stable")[: most + 1] + start
         return [int(other) for other in best if other != token][:most]
 
@@ -267,12 +328,10 @@ class Lstm(Detector):
             **{name: arrays[name] for name in _ARRAYS}, counts=counts, shares=(mix, foreign_mix), cache=cache
         )
 
-    def _probability(self, hidden: Floats, token: int) -> float:
-        start, stop = self._slices[token]
-        logits = self.output[start:stop] @ hidden
-        logits += self.output_bias[start:stop]
-        powers = np.exp(logits - logits.max())
-        return float(powers[token - start] / powers.sum())
+    def _slice(self, token: int) -> tuple[int, int]:
+        """Return the first token of a token's column, and one past the last."""
+        column = self._column[token]
+        return int(self.starts[column]), int(self.starts[column + 1])
 
 
 _ARRAYS = (

@@ -21,11 +21,11 @@ class Entry(NamedTuple):
     rarity: float
     """How rare its surprise is among actions of its kind, as ``-10 log10 p``."""
     foreign: float
-    """How much likelier it is of somebody else than of this user, in nats."""
+    """How much likelier it is of somebody else than of this user, in nats; 0 where nobody else is known."""
     tokens: tuple[tuple[int, int], ...]
     """Each token with its mark."""
     nats: tuple[float, ...]
-    """How much likelier each token is of somebody else, by the counts alone."""
+    """How much likelier each token is of somebody else, by the counts alone; empty where nobody else is known."""
     network: tuple[float, ...]
     """What the network gave each token: it stays as it was, whatever is learned."""
 
@@ -35,8 +35,6 @@ class LstmState(State):
 
     def __init__(self, hidden: Floats, cell: Floats, entries: Iterable[Entry], counts: CountState) -> None:
         self.hidden = hidden
-        self.before = hidden
-        """The hidden state that the last action was predicted from, for its explanation."""
         self.cell = cell
         self.counts = counts
         self.entries: deque[Entry] = deque()
@@ -66,6 +64,8 @@ class LstmState(State):
     def _add(self, entry: Entry, sign: int) -> None:
         self._rarity += sign * entry.rarity
         self._foreign += sign * entry.foreign
+        if not entry.nats:
+            return
         for key, nats in zip(entry.tokens, entry.nats, strict=True):
             count, total = self._tokens.get(key, (0, 0.0))
             if count:

@@ -58,6 +58,7 @@ def export(
         cache=cache,
     )
     state = lstm.start()
-    for action in window:
-        lstm.advance(state, encoded.tokens(action))
+    if len(window):
+        batch = [encoded.tokens(action) for action in window]
+        lstm.judge(state, batch, [True] * len(batch))
     return Lstm.from_arrays(lstm.arrays() | {"hidden": state.hidden, "cell": state.cell})

@@ -8,20 +8,18 @@ does not depend on where a reader was interrupted.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Detector, Evidence, State
-from anomaly.detectors.ocsvm_solve import rbf, solve
+from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Detector, Evidence, Floats
+from anomaly.detectors.ocsvm_pool import overlaps
+from anomaly.detectors.ocsvm_solve import kernel_of, solve
+from anomaly.detectors.ocsvm_state import GAMMA, Buckets, SupportVectors, Walk, WindowState
 from anomaly.tokenizer import BUCKETS, Tokens
-
-GAMMA = 1.0
-"""Width of the kernel, for bags of length one."""
 
 NU = 0.05
 """Upper bound on the share of the windows outside (Schölkopf et al. 2001, proposition 4)."""
@@ -40,106 +38,38 @@ STRIDE = 25
 
 _MOST_CHUNKS = 2**53  # a float64 counts that far
 
-Rows = NDArray[np.float32]
-Buckets = tuple[int, ...]
 
+class Surroundings(NamedTuple):
+    """What the window was like at each of some actions, for their explanations."""
 
-class SupportVectors:
-    """The expansion of the decision function. Immutable.
+    vectors: SupportVectors
+    walk: Walk
+    kernel: Floats
+    """Of the window with each action in it, shape (actions, support vectors)."""
+    admit: Sequence[bool]
+    window: tuple[Buckets, ...]
+    """The window before the first of them."""
+    entered: tuple[Buckets, ...]
+    """Their buckets."""
 
-    Parameters
-    ----------
-    support
-        Binary bags, shape (support vectors, BUCKETS), of 0 and 1.
-    weights
-        The alphas, shape (support vectors,), adding up to one.
-    offset
-        The rho.
-    """
+    def shares(self, number: int) -> tuple[float, ...]:
+        """Return, by bucket of an action, the share of similar windows of training that fill it."""
+        buckets = self.entered[number]
+        weight = self.kernel[number] * self.vectors.weights
+        total = float(weight.sum())
+        if total <= 0.0:
+            return (0.0,) * len(buckets)
+        return tuple((self.vectors.rows[list(buckets)] @ weight / total).tolist())
 
-    def __init__(self, support: NDArray[np.uint8], weights: NDArray[np.float64], offset: float) -> None:
-        if support.ndim != 2 or support.shape[1] != BUCKETS or weights.shape != support.shape[:1]:
-            raise ValueError("support vectors and weights do not fit each other")
-        if support.dtype != np.uint8 or weights.dtype != np.float64 or support.max(initial=0) > 1:
-            raise ValueError("the arrays are of other types")
-        if not (np.isfinite(weights).all() and isfinite(offset)):
-            raise ValueError("the decision function is none")
-        self.support = support
-        self.weights = weights
-        self.offset = offset
-        # By bucket, so that what enters or leaves the window is one contiguous row.
-        self.rows: Rows = np.ascontiguousarray(support.T.astype(np.float32))
-        lengths = np.sqrt(np.maximum(support.sum(axis=1), 1)).astype(np.float64)
-        self._scale = 2.0 * GAMMA / lengths
-
-    def kernel(self, overlap: Rows, active: int) -> NDArray[np.float64]:
-        """Return the kernel of a bag of ``active`` buckets with each support vector."""
-        # Bags have length one: |x - y|^2 = 2 - 2 x.y
-        kernel: NDArray[np.float64] = overlap * self._scale
-        kernel *= max(active, 1) ** -0.5
-        kernel -= 2.0 * GAMMA
-        return np.exp(kernel, out=kernel)
-
-    def margin(self, kernel: NDArray[np.float64]) -> float:
-        """Return how far outside a bag lies."""
-        return self.offset - float(kernel @ self.weights)
-
-
-class WindowState(State):
-    """The last actions' buckets, how often each is in the window, and the overlap with each support vector.
-
-    What is learned is ``vectors``, fitted to ``pool``, and what waits to be fitted.
-    """
-
-    def __init__(self, vectors: SupportVectors, pool: NDArray[np.uint8], window: Iterable[Buckets]) -> None:
-        self.vectors = vectors
-        self.pool = pool
-        """Packed bags, shape (windows, BUCKETS / 8)."""
-        self.alphas: NDArray[np.float64] = np.zeros(0)
-        """Of the pool's windows, as last fitted; empty before."""
-        self.accepted = 0
-        """Chunks learned since."""
-        self.before: tuple[Buckets, ...] = ()
-        """The chunk before the next, where that was learned too."""
-        self.window: deque[Buckets] = deque()
-        self.counts = [0] * BUCKETS
-        self.active = 0
-        self.overlap: Rows = np.zeros(vectors.rows.shape[1], dtype=np.float32)
-        for buckets in window:
-            self.push(buckets)
-
-    def push(self, buckets: Buckets) -> list[int]:
-        """Let an action in and the oldest out; return the buckets that only the new one fills."""
-        rows = self.vectors.rows
-        if len(self.window) == WINDOW:
-            for bucket in self.window.popleft():
-                self.counts[bucket] -= 1
-                if not self.counts[bucket]:
-                    self.active -= 1
-                    self.overlap -= rows[bucket]
-        self.window.append(buckets)
-        fresh = []
-        for bucket in buckets:
-            self.counts[bucket] += 1
-            if self.counts[bucket] == 1:
-                self.active += 1
-                self.overlap += rows[bucket]
-                fresh.append(bucket)
-        return fresh
-
-    def use(self, vectors: SupportVectors) -> None:
-        """Go on with another expansion."""
-        self.vectors = vectors
-        self.overlap = self.overlap_with(vectors)
-
-    def overlap_with(self, vectors: SupportVectors) -> Rows:
-        """Return how many buckets the window shares with each support vector of an expansion."""
-        found: Rows = vectors.rows[np.array(self.counts) > 0].sum(axis=0, dtype=np.float32)
-        return found
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the window; the rest follows from it and from what was learned."""
-        return {"window": [list(buckets) for buckets in self.window]}
+    def missing(self, number: int, most: int = 3) -> list[int]:
+        """Return buckets that windows like an action's hold and it lacks, the most usual first."""
+        step = (self.walk.within if self.admit[number] else self.walk.without)[number]
+        place = slice(step, step + 1)
+        kernel = self.vectors.kernel(self.walk.overlaps[place], self.walk.active[place])[0] * self.vectors.weights
+        usual = self.vectors.rows @ kernel.astype(np.float32)
+        let_in = [buckets for buckets, i in zip(self.entered[: number + 1], self.admit, strict=False) if i]
+        usual[list({bucket for buckets in (*self.window, *let_in)[-WINDOW:] for bucket in buckets})] = 0.0
+        return [int(bucket) for bucket in np.argsort(-usual, kind="stable")[:most] if usual[bucket] > 0]
 
 
 class OneClassSvm(Detector):
@@ -203,22 +133,24 @@ class OneClassSvm(Detector):
         state.before = tuple(tuple(b for b in row if b >= 0) for row in before.tolist())
         return state
 
-    def score(self, state: WindowState, tokens: Tokens, *, admit: bool = True) -> Evidence:
-        """Judge the window with this action in it.
+    def judge(self, state: WindowState, batch: Sequence[Tokens], admit: Sequence[bool]) -> Evidence:
+        """Judge the window with each action in it; see :meth:`Detector.judge`.
 
-        The action's own figure is how far it alone pushes the window outwards: the margin with it less the
+        An action's own figure is how far it alone pushes the window outwards: the margin with it less the
         margin without the buckets that only it fills (0 where others in the window fill them all).
         """
-        vectors = state.vectors
-        if not admit:
-            return self._consider(state, tokens)
-        fresh = state.push(tokens.buckets)
-        kernel = vectors.kernel(state.overlap, state.active)
-        margin, push = vectors.margin(kernel), 0.0
-        if fresh:
-            overlap = state.overlap - vectors.rows[fresh].sum(axis=0)
-            push = margin - vectors.margin(vectors.kernel(overlap, state.active - len(fresh)))
-        return Evidence(margin, push, (margin,), ())
+        vectors, window = state.vectors, tuple(state.window)
+        walk = state.walk(batch, admit)
+        kernel = vectors.kernel(walk.overlaps[walk.within], walk.active[walk.within])
+        within = vectors.margins(kernel)
+        without = within.copy()
+        alone = [n for n, (a, b) in enumerate(zip(walk.without, walk.within, strict=True)) if a != b]
+        if alone:
+            steps = [walk.without[number] for number in alone]
+            without[alone] = vectors.margins(vectors.kernel(walk.overlaps[steps], walk.active[steps]))
+        margin = np.where(admit, within, without)
+        around = Surroundings(vectors, walk, kernel, admit, window, tuple(tokens.buckets for tokens in batch))
+        return Evidence(margin, within - without, margin[:, None], around)
 
     def learn(self, state: WindowState, chunk: Sequence[Tokens], weight: float) -> None:
         """Take the windows of a chunk into the pool, if it is likelier the user's than not; fit at every tenth."""
@@ -237,7 +169,9 @@ class OneClassSvm(Detector):
 
     def as_trained(self, state: WindowState) -> tuple[float, ...]:
         """Judge the window once more, by the support vectors of training."""
-        return (self.vectors.margin(self.vectors.kernel(state.overlap_with(self.vectors), state.active)),)
+        overlap = state.overlap if state.vectors is self.vectors else state.overlap_with(self.vectors)
+        kernel = self.vectors.kernel(overlap[None], np.array([state.active]))
+        return tuple(self.vectors.margins(kernel).tolist())
 
     def learned(self, state: WindowState) -> Arrays:
         """Return the pool and what was fitted to it."""
@@ -251,24 +185,6 @@ class OneClassSvm(Detector):
             "offset": np.array([state.vectors.offset, float(state.accepted)]),
             "before": before,
         }
-
-    def shares(self, state: WindowState, buckets: Buckets) -> tuple[float, ...]:
-        """Return, by bucket of the action scored last, the share of similar windows of training that fill it."""
-        overlap, active = state.overlap, state.active
-        if fresh := [bucket for bucket in set(buckets) if not state.counts[bucket]]:  # it was not let in
-            overlap, active = overlap + state.vectors.rows[fresh].sum(axis=0), active + len(fresh)
-        weight = state.vectors.kernel(overlap, active) * state.vectors.weights
-        total = float(weight.sum())
-        if total <= 0.0:
-            return (0.0,) * len(buckets)
-        return tuple((state.vectors.rows[list(buckets)] @ weight / total).tolist())
-
-    def missing(self, state: WindowState, most: int = 3) -> list[int]:
-        """Return buckets that windows like this one hold and this one lacks, the most usual first."""
-        kernel = state.vectors.kernel(state.overlap, state.active) * state.vectors.weights
-        usual = state.vectors.rows @ kernel.astype(np.float32)
-        usual[np.array(state.counts) > 0] = 0.0
-        return [int(bucket) for bucket in np.argsort(-usual, kind="stable")[:most] if usual[bucket] > 0]
 
     def arrays(self) -> Arrays:
         """Return what was learned."""
@@ -286,24 +202,14 @@ class OneClassSvm(Detector):
         offset = float(arrays["offset"][0])
         return cls(arrays["support"], arrays["weights"], offset, arrays["window"], arrays["pool"])
 
-    def _consider(self, state: WindowState, tokens: Tokens) -> Evidence:
-        """Judge an action as if it came into the window, and leave the window as it is."""
-        vectors = state.vectors
-        margin = vectors.margin(vectors.kernel(state.overlap, state.active))
-        fresh = [bucket for bucket in set(tokens.buckets) if not state.counts[bucket]]
-        overlap = state.overlap + vectors.rows[fresh].sum(axis=0)
-        kernel = vectors.kernel(overlap, state.active + len(fresh))
-        push = vectors.margin(kernel) - margin if fresh else 0.0
-        return Evidence(margin, push, (margin,), ())
-
     def _refit(self, state: WindowState) -> None:
         dropped = max(len(state.pool) - MAX_POOL, 0)
         state.pool = state.pool[dropped:]
-        bags = np.unpackbits(state.pool, axis=1)
-        bounds = np.full(len(bags), 1.0 / (NU * len(bags)))
+        size = len(state.pool)
+        bounds = np.full(size, 1.0 / (NU * size))
         known = state.alphas[dropped:]
-        start = np.concatenate([known, np.zeros(len(bags) - len(known))]) if len(known) else None
-        solution = solve(rbf(bags, GAMMA), bounds, start)
+        start = np.concatenate([known, np.zeros(size - len(known))]) if len(known) else None
+        solution = solve(kernel_of(overlaps(state, dropped), GAMMA), bounds, start)
         state.alphas = solution.alphas
         state.use(_expansion(state.pool, solution.alphas, solution.offset))
 
@@ -315,8 +221,7 @@ def packed(bags: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _packed(window: Sequence[Buckets]) -> NDArray[np.uint8]:
     bag = np.zeros((1, BUCKETS), dtype=np.uint8)
-    for buckets in window:
-        bag[0, list(buckets)] = 1
+    bag[0, list({bucket for buckets in window for bucket in buckets})] = 1
     return packed(bag)
 
 

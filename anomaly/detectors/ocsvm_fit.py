@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sklearn.svm import OneClassSVM
 
 from anomaly.detectors.interface import WINDOW, Learner
-from anomaly.detectors.ocsvm import GAMMA, NU, POOL, OneClassSvm, packed
+from anomaly.detectors.ocsvm import NU, POOL, OneClassSvm, packed
+from anomaly.detectors.ocsvm_state import GAMMA
 from anomaly.tokenizer import BUCKETS, Encoded, Tokenizer
 
 MAX_WINDOWS = 4000

@@ -9,7 +9,7 @@ the same input gives the same bits. Of equals, the first is taken.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ _FLAT = 1e-12
 
 _ROUNDING = 1e-9
 """Differences of weights that are taken for rounding, by bound or, for sums, by one."""
+
+_ROWS = 32
+"""Rows of a kernel that are worked out together: what is between stays in the cache."""
 
 Reals = NDArray[np.float64]
 
@@ -50,12 +53,21 @@ def rbf(bags: NDArray[np.uint8] | NDArray[np.bool_], gamma: float) -> Reals:
         raise ValueError("gamma is negative or not finite")
     # Whole numbers this small are exact in float32, in whatever order BLAS adds them up.
     whole = bags.astype(np.float32)
-    kernel = (whole @ whole.T).astype(np.float64)
-    lengths = np.sqrt(np.maximum(kernel.diagonal(), 1.0))
-    kernel /= np.multiply.outer(lengths, lengths)
-    kernel -= 1.0
-    kernel *= 2.0 * gamma
-    return np.exp(kernel, out=kernel)
+    return kernel_of(whole @ whole.T, gamma)
+
+
+def kernel_of(overlaps: NDArray[Any], gamma: float) -> Reals:
+    """Return the kernel between bags of which it is known how many buckets each two share, as :func:`rbf` does."""
+    lengths = np.sqrt(np.maximum(overlaps.diagonal(), 1.0))
+    kernel = np.empty(overlaps.shape)
+    for begin in range(0, len(kernel), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        part = kernel[rows]
+        np.divide(overlaps[rows], np.multiply.outer(lengths[rows], lengths), out=part)
+        part -= 1.0
+        part *= 2.0 * gamma
+        np.exp(part, out=part)
+    return kernel
 
 
 def solve(kernel: Reals, bounds: Reals, start: Reals | None = None, tolerance: float = 1e-5) -> Solution:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import isfinite
 from typing import IO, cast
 
 import msgspec
 
-from anomaly.records import Reason, Score
+from anomaly.records import ModelRef, Reason, Score
 from anomaly.sinks.interface import Sink
 
 SCHEMA = 1
@@ -36,7 +36,7 @@ class NdjsonSink(Sink):
 
     def write(self, scores: Sequence[Score]) -> None:
         """Hand on the scores; raises OSError where they cannot be."""
-        lines = b"".join(line(score) for score in scores)
+        lines = encode(scores)
         if self._is_text:
             cast("IO[str]", self._stream).write(lines.decode("ascii"))
         else:
@@ -44,44 +44,77 @@ class NdjsonSink(Sink):
         self._stream.flush()
 
 
-def line(score: Score) -> bytes:
-    r"""Encode one score as a line: ASCII only, no control character but the ``\n`` at its end."""
-    content = record(score)
-    try:
-        encoded = msgspec.json.encode(content)
-    except (ValueError, OverflowError):  # a lone surrogate, or an integer beyond 64 bits
-        encoded = b""
-    if not encoded or not encoded.isascii():
-        # Several times slower, and rare: it escapes what msgspec writes as UTF-8 or refuses.
-        encoded = json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")
-    # JSON lets DEL stand unescaped; inside a string is the only place where it can be.
-    return encoded.replace(b"\x7f", b"\\u007f") + b"\n"
+class _Record(msgspec.Struct, frozen=True, gc=False):
+    """What the line of a score says, in the order it says it."""
+
+    schema: int
+    id: str
+    time: str | None
+    user: str
+    host: str
+    query: str
+    action: str
+    score: float | None
+    risk: float | None
+    severity: str
+    surprise: float | None
+    baseline: bool
+    model: ModelRef
+    reasons: list[dict[str, object]]
+    columns: dict[str, str]
 
 
-def record(score: Score) -> dict[str, object]:
-    """Build what the line of a score says.
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(scores: Sequence[Score]) -> bytes:
+    r"""Encode scores as lines: ASCII only, no control character but the ``\n`` at the end of each.
 
     Numbers are rounded to four decimals; what is no finite number is null, since JSON knows neither NaN nor
     infinity.
     """
-    action, model = score.action, score.model
-    return {
-        "schema": SCHEMA,
-        "id": score.id,
-        "time": timestamp(action.time),
-        "user": action.user,
-        "host": action.host,
-        "query": action.query,
-        "action": action.verb,
-        "score": _number(score.score),
-        "risk": _number(score.risk),
-        "severity": score.severity.value,
-        "surprise": _number(score.surprise),
-        "baseline": action.baseline,
-        "model": {"algorithm": model.algorithm, "version": model.version, "state": model.state},
-        "reasons": [_reason(reason) for reason in score.reasons],
-        "columns": action.columns,
-    }
+    records = [_record(score) for score in scores]
+    try:
+        encoded = _ENCODER.encode_lines(records)
+    except (ValueError, OverflowError):  # a lone surrogate, or an integer beyond 64 bits
+        encoded = b""
+    if (records and not encoded) or not encoded.isascii():
+        encoded = b"".join(map(_line, records))
+    # JSON lets DEL stand unescaped; inside a string is the only place where it can be.
+    return encoded.replace(b"\x7f", b"\\u007f") if b"\x7f" in encoded else encoded
+
+
+def _line(record: _Record) -> bytes:
+    try:
+        encoded = _ENCODER.encode(record)
+    except (ValueError, OverflowError):
+        encoded = b""
+    if not encoded or not encoded.isascii():
+        # Several times slower, and rare: it escapes what msgspec writes as UTF-8 or refuses.
+        content = msgspec.structs.asdict(record) | {"model": msgspec.structs.asdict(record.model)}
+        encoded = json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return encoded + b"\n"
+
+
+def _record(score: Score) -> _Record:
+    action = score.action
+    return _Record(
+        SCHEMA,
+        score.id,
+        timestamp(action.time),
+        action.user,
+        action.host,
+        action.query,
+        action.verb,
+        _number(score.score),
+        _number(score.risk),
+        score.severity.value,
+        _number(score.surprise),
+        action.baseline,
+        score.model,
+        [_reason(reason) for reason in score.reasons] if score.reasons else [],
+        action.columns,
+    )
 
 
 @lru_cache(256)  # the rows of one run of a query have one time
@@ -113,4 +146,4 @@ def _reason(reason: Reason) -> dict[str, object]:
 
 
 def _number(value: float | None) -> float | None:
-    return round(value, _DIGITS) if value is not None and math.isfinite(value) else None
+    return round(value, _DIGITS) if value is not None and isfinite(value) else None

@@ -1,0 +1,166 @@
+"""Where the window view stands: the expansion it judges by, and the user's last actions as a bag."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomaly.detectors.interface import WINDOW, Floats, State
+from anomaly.tokenizer import BUCKETS, Tokens
+
+GAMMA = 1.0
+"""Width of the kernel, for bags of length one."""
+
+Rows = NDArray[np.float32]
+Buckets = tuple[int, ...]
+
+
+class SupportVectors:
+    """The expansion of the decision function. Immutable.
+
+    Parameters
+    ----------
+    support
+        Binary bags, shape (support vectors, BUCKETS), of 0 and 1.
+    weights
+        The alphas, shape (support vectors,), adding up to one.
+    offset
+        The rho.
+    """
+
+    def __init__(self, support: NDArray[np.uint8], weights: Floats, offset: float) -> None:
+        if support.ndim != 2 or support.shape[1] != BUCKETS or weights.shape != support.shape[:1]:
+            raise ValueError("support vectors and weights do not fit each other")
+        if support.dtype != np.uint8 or weights.dtype != np.float64 or support.max(initial=0) > 1:
+            raise ValueError("the arrays are of other types")
+        if not (np.isfinite(weights).all() and isfinite(offset)):
+            raise ValueError("the decision function is none")
+        self.support = support
+        self.weights = weights
+        self.offset = offset
+        # By bucket, so that what enters or leaves the window is one contiguous row.
+        self.rows: Rows = np.ascontiguousarray(support.T.astype(np.float32))
+        lengths = np.sqrt(np.maximum(support.sum(axis=1), 1)).astype(np.float64)
+        self._scale = 2.0 * GAMMA / lengths
+
+    def kernel(self, overlaps: Rows, active: NDArray[np.int64]) -> Floats:
+        """Return the kernel of bags with each support vector, shape (bags, support vectors).
+
+        ``overlaps`` are the buckets that they share, of the same shape, and ``active`` the buckets of each bag.
+        """
+        # Bags have length one: |x - y|^2 = 2 - 2 x.y
+        kernel: Floats = overlaps * self._scale
+        kernel *= (np.maximum(active, 1) ** -0.5)[:, None]
+        kernel -= 2.0 * GAMMA
+        return np.exp(kernel, out=kernel)
+
+    def margins(self, kernel: Floats) -> Floats:
+        """Return how far outside each bag lies."""
+        # Not by BLAS, whose sums depend on how many bags there are: a score must not.
+        inside: Floats = np.einsum("ij,j->i", kernel, self.weights)
+        return self.offset - inside
+
+
+class Walk(NamedTuple):
+    """What the window goes through while actions come in, as rows of a table of overlaps."""
+
+    overlaps: Rows
+    """By step, shape (steps + 1, support vectors)."""
+    active: NDArray[np.int64]
+    """Buckets in the window, by step."""
+    without: list[int]
+    """By action, the step at which the window lacks what only this action fills..."""
+    within: list[int]
+    """...and the one at which it holds it."""
+
+
+class WindowState(State):
+    """The last actions' buckets, how often each is in the window, and the overlap with each support vector.
+
+    What is learned is ``vectors``, fitted to ``pool``, and what waits to be fitted.
+    """
+
+    def __init__(self, vectors: SupportVectors, pool: NDArray[np.uint8], window: Iterable[Buckets]) -> None:
+        self.vectors = vectors
+        self.pool = pool
+        """Packed bags, shape (windows, BUCKETS / 8)."""
+        self.overlaps: NDArray[np.uint16] | None = None
+        """What the first of them share, see :mod:`anomaly.detectors.ocsvm_pool`; None where that is forgotten."""
+        self.alphas: Floats = np.zeros(0)
+        """Of the pool's windows, as last fitted; empty before."""
+        self.accepted = 0
+        """Chunks learned since."""
+        self.before: tuple[Buckets, ...] = ()
+        """The chunk before the next, where that was learned too."""
+        self.window: deque[Buckets] = deque()
+        self.counts = [0] * BUCKETS
+        for buckets in window:
+            self._enter(buckets, [])
+        self.use(vectors)
+
+    def use(self, vectors: SupportVectors) -> None:
+        """Go on with another expansion."""
+        self.vectors = vectors
+        self.overlap = self.overlap_with(vectors)
+        self.active = sum(map(bool, self.counts))
+
+    def walk(self, batch: Sequence[Tokens], admit: Sequence[bool]) -> Walk:
+        """Let actions in, each as the oldest goes out; one that is not admitted goes out again itself."""
+        steps: list[int] = []  # buckets that come to be filled, and the complement of those that cease to be
+        without, within = [], []
+        for tokens, let_in in zip(batch, admit, strict=True):
+            if let_in and len(self.window) == WINDOW:
+                self._leave(self.window.popleft(), steps)
+            without.append(len(steps))
+            if let_in:
+                self._enter(tokens.buckets, steps)
+                within.append(len(steps))
+            else:
+                fresh = [bucket for bucket in set(tokens.buckets) if not self.counts[bucket]]
+                steps += fresh
+                within.append(len(steps))
+                steps += [~bucket for bucket in fresh]
+        return self._follow(np.array(steps, dtype=np.intp), without, within)
+
+    def overlap_with(self, vectors: SupportVectors) -> Rows:
+        """Return how many buckets the window shares with each support vector of an expansion."""
+        filled = list({bucket for buckets in self.window for bucket in buckets})
+        found: Rows = vectors.rows[filled].sum(axis=0, dtype=np.float32)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the window; the rest follows from it and from what was learned."""
+        return {"window": [list(buckets) for buckets in self.window]}
+
+    def _enter(self, buckets: Buckets, steps: list[int]) -> None:
+        counts = self.counts
+        self.window.append(buckets)
+        for bucket in buckets:
+            count = counts[bucket]
+            counts[bucket] = count + 1
+            if not count:
+                steps.append(bucket)
+
+    def _leave(self, buckets: Buckets, steps: list[int]) -> None:
+        counts = self.counts
+        for bucket in buckets:
+            counts[bucket] = count = counts[bucket] - 1
+            if not count:
+                steps.append(~bucket)
+
+    def _follow(self, steps: NDArray[np.intp], without: list[int], within: list[int]) -> Walk:
+        """Carry the overlaps along: whole numbers, so that they are exact in any order."""
+        leaves = steps < 0
+        overlaps = np.empty((len(steps) + 1, len(self.overlap)), dtype=np.float32)
+        overlaps[0] = self.overlap
+        np.take(self.vectors.rows, np.where(leaves, ~steps, steps), axis=0, out=overlaps[1:])
+        np.negative(overlaps[1:], out=overlaps[1:], where=leaves[:, None])
+        np.cumsum(overlaps, axis=0, out=overlaps)
+        active = self.active + np.concatenate([[0], np.where(leaves, -1, 1).cumsum()])
+        self.overlap, self.active = overlaps[-1].copy(), int(active[-1])
+        return Walk(overlaps, active, without, within)

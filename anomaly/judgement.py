@@ -1,0 +1,138 @@
+"""What one user's model makes of the user's next actions: the hot path, for one action or for hundreds.
+
+Actions are judged by pieces within which nothing is learned, so that one call of numpy serves many of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from anomaly.adaptation import Adaptation
+from anomaly.admission import keys_of
+from anomaly.detectors.interface import WINDOW, Evidence
+from anomaly.explanation import explain, unusual_hour
+from anomaly.osquery import Action
+from anomaly.records import Reason, Score
+from anomaly.standing import Standing
+from anomaly.tokenizer import Tokens
+
+EXPLAINED = 10.0
+"""From this score on (1 action in 10) an action is explained; the others are what they usually are."""
+
+EXPLAINED_RISK = 20.0
+"""From this risk on (1 window in 100) the window is explained too."""
+
+Turn = Sequence[tuple[str, Action]]
+"""Actions of one user in the order of the log, each with its event's id."""
+
+
+class _Piece(NamedTuple):
+    """Consecutive actions within which nothing is learned."""
+
+    turn: Turn
+    batch: list[Tokens]
+    admit: list[bool]
+    """Whether each comes into the window."""
+
+
+class _Course(NamedTuple):
+    """Where a piece leads."""
+
+    risks: list[float]
+    """By action: the risk after it."""
+    odds: list[float]
+    """By action that came into the window: the log-odds of the window that it ends."""
+
+
+def judge(user: Standing, turn: Turn, say: Callable[[str], None]) -> list[Score]:
+    """Judge a user's actions, and move the user's state past them.
+
+    Baseline rows are shown and not judged. ``say`` is told, as a sentence, when the user has drifted.
+    """
+    scores: list[Score] = []
+    begin = 0
+    while begin < len(turn):
+        identity, action = turn[begin]
+        if action.baseline:
+            scores.append(Score(identity, action, None, user.risk, None, user.reference))
+            begin += 1
+            continue
+        piece = _next(user, turn, begin)
+        evidence = user.stored.model.detector.judge(user.state, piece.batch, piece.admit)
+        course = _follow(user, evidence, piece.admit)
+        scores += _scores(user, piece, evidence, course.risks)
+        user.note([action for (_, action), let_in in zip(piece.turn, piece.admit, strict=True) if let_in])
+        if course.odds and user.adaptation is not None:
+            _learn(user, user.adaptation, piece, course, say)
+        begin += len(piece.turn)
+    return scores
+
+
+def _next(user: Standing, turn: Turn, begin: int) -> _Piece:
+    """Take as many actions as can be judged before something is learned, but no more than a window's worth."""
+    encode, admit = user.stored.model.tokenizer.encode, user.admission.admit
+    room = user.adaptation.room if user.adaptation is not None else WINDOW
+    batch: list[Tokens] = []
+    admitted: list[bool] = []
+    for _, action in turn[begin : begin + WINDOW]:
+        if action.baseline or not room:
+            break
+        tokens = encode(action)
+        let_in = admit(keys_of(action, tokens))
+        batch.append(tokens)
+        admitted.append(let_in)
+        room -= let_in
+    return _Piece(turn[begin : begin + len(batch)], batch, admitted)
+
+
+def _follow(user: Standing, evidence: Evidence, admit: list[bool]) -> _Course:
+    """Move the user's risk past the windows."""
+    model = user.stored.model
+    weigh, step, rare = model.fusion.evidence, user.filter.step, model.calibration.window.score
+    risks, odds, risk = [], [], user.risk
+    for views, let_in in zip(evidence.views.tolist(), admit, strict=True):
+        if let_in:
+            odds.append(step(weigh(views)))
+            risk = rare(odds[-1])
+        risks.append(risk or 0.0)
+    user.risk = risk
+    return _Course(risks, odds)
+
+
+def _scores(user: Standing, piece: _Piece, evidence: Evidence, risks: list[float]) -> list[Score]:
+    rare, reference = user.stored.model.calibration.action.score, user.reference
+    scores = []
+    figures = zip(piece.turn, evidence.action.tolist(), evidence.surprise.tolist(), risks, strict=True)
+    for number, ((identity, action), figure, surprise, risk) in enumerate(figures):
+        score = rare(figure)
+        explained = score >= EXPLAINED or risk >= EXPLAINED_RISK
+        reasons = _explain(user, piece, evidence, number, risk) if explained else ()
+        scores.append(Score(identity, action, score, risk, surprise, reference, reasons))
+    return scores
+
+
+def _explain(user: Standing, piece: _Piece, evidence: Evidence, number: int, risk: float) -> tuple[Reason, ...]:
+    model, (_, action), tokens = user.stored.model, piece.turn[number], piece.batch[number]
+    window = risk >= EXPLAINED_RISK
+    reasons = explain(model.tokenizer, model.detector, evidence.details, number, action, tokens, window=window)
+    hour = unusual_hour(action.time, model.card.hours, model.card.days)
+    return (*reasons, hour) if hour else reasons
+
+
+def _learn(
+    user: Standing, adaptation: Adaptation, piece: _Piece, course: _Course, say: Callable[[str], None]
+) -> None:
+    """Show the actions to the adaptation: where they end a chunk, they are the last of it."""
+    let_in = [number for number, admit in enumerate(piece.admit) if admit]
+    batch = [piece.batch[number] for number in let_in]
+    risks = [course.risks[number] for number in let_in]
+    before = adaptation.progress.drifted
+    adaptation.observe(user.state, batch, course.odds, risks, piece.turn[let_in[-1]][1].time)
+    if adaptation.progress.drifted is not before:
+        user.refresh()
+        if not before:
+            say(
+                f"{user.stored.model.card.user!r} has drifted: {adaptation.progress.drift:.0%} of what was learned"
+                " last would have surprised the model as it was trained. See: anomaly models drift"
+            )
