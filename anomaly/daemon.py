@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import islice
 
 from anomaly.control import Control
 from anomaly.errors import StateError
@@ -108,6 +107,7 @@ class Follower:
             self._score(lines)
             self._unsaved += len(lines)
             self._between(idle=not lines)
+        self._show(self.scorer.flush())
         self._notifier.stopping()
         if self._unsaved and not self.save():
             self._say("The last checkpoint was not written: what came since the one before comes again.")
@@ -116,13 +116,35 @@ class Follower:
 
     def _score(self, lines: Sequence[Line]) -> None:
         """Score lines and hand on what is to be shown, by pieces: one line may hold a hundred thousand actions."""
-        actions = (entry for line in lines for entry in self._parse(line))
-        while piece := list(islice(actions, BATCH)):
-            scores = self.scorer.score_all(piece)
-            self.tally.count(scores)
-            if shown := [score for score in scores if self.shown(score)]:
-                self.sink.write(shown)
-            self._notifier.watchdog()
+        batch: list[tuple[str, Action]] = []
+        for line in lines:
+            parsed = self.parser.parse(line.data)
+            if isinstance(parsed, Skipped):
+                self.tally.skipped[parsed.reason.value] += 1
+                continue
+            event = f"{line.file}:{line.offset}"
+            batch.append((event, parsed[0]))
+            if len(parsed) > 1:  # a batch or a snapshot: each action has an id of its own
+                batch += [(f"{event}:{number}", action) for number, action in enumerate(parsed[1:], 1)]
+                self._hand_on(batch, least=BATCH)
+        self.tally.lines += len(lines)
+        self._hand_on(batch)
+
+    def _hand_on(self, batch: list[tuple[str, Action]], least: int = 1) -> None:
+        """Score actions while there are at least so many, and take them out of the batch."""
+        begin = 0
+        while len(batch) - begin >= least:
+            piece = batch[begin : begin + BATCH]
+            begin += len(piece)
+            self.tally.actions += len(piece)
+            self._show(self.scorer.score_all(piece))
+        del batch[:begin]
+
+    def _show(self, scores: list[Score]) -> None:
+        self.tally.count(scores)
+        if shown := [score for score in scores if self.shown(score)]:
+            self.sink.write(shown)
+        self._notifier.watchdog()
 
     def changed(self) -> None:
         """Take note that there is something to remember besides the place in the log."""
@@ -133,6 +155,7 @@ class Follower:
         self._saved = time.monotonic()
         if self._checkpoint is None:
             return True
+        self._show(self.scorer.flush())
         try:
             self._checkpoint.save(
                 Checkpoint(
@@ -189,15 +212,3 @@ class Follower:
         """Take over what the source skipped itself."""
         if self.source.counters["too_long"]:
             self.tally.skipped["too_long"] = self.source.counters["too_long"]
-
-    def _parse(self, line: Line) -> list[tuple[str, Action]]:
-        """Return a line's actions with their ids."""
-        self.tally.lines += 1
-        parsed = self.parser.parse(line.data)
-        if isinstance(parsed, Skipped):
-            self.tally.skipped[parsed.reason.value] += 1
-            return []
-        self.tally.actions += len(parsed)
-        identity = f"{line.file}:{line.offset}"
-        # One line may hold many actions (a batch, a snapshot): each has an id of its own.
-        return [(f"{identity}:{number}" if number else identity, action) for number, action in enumerate(parsed)]

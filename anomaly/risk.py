@@ -58,17 +58,20 @@ class Fusion:
 
     def evidence(self, views: Sequence[float]) -> float:
         """Return the log-likelihood ratio of a window, in nats: above 0 it speaks for somebody else."""
-        if self.tails:
-            views = [tail.score(view) for tail, view in zip(self.tails, views, strict=True)]
         ratio = 0.0
-        for weight, view in zip(self.weights, views, strict=True):
-            ratio += weight * view
+        if self.tails:
+            for weight, view, tail in zip(self.weights, views, self.tails, strict=True):
+                ratio += weight * tail.score(view)
+        else:
+            for weight, view in zip(self.weights, views, strict=True):
+                ratio += weight * view
         return self.bias + ratio
 
     def follow(self, before: float, evidence: float) -> float:
         """Return the log-odds of a window from those of the window just before it and its own evidence."""
-        stranger = probability(before)
-        return logit(self.start * (1.0 - stranger) + self.stay * stranger) + evidence
+        # The odds of "begins if not there, stays if there", by the odds of being there.
+        odds = exp(max(min(before, _MOST), -_MOST))
+        return log((self.start + self.stay * odds) / (1.0 - self.start + (1.0 - self.stay) * odds)) + evidence
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays."""

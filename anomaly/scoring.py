@@ -105,6 +105,10 @@ class Scorer:
                 scores[place] = score
         return [score for score in scores if score is not None]
 
+    def flush(self) -> list[Score]:
+        """Return the scores that are still to come: none, where one process does all (see :class:`Crew`)."""
+        return []
+
     def export(self) -> dict[str, Any]:
         """Return every user's state as JSON-able values: what :meth:`restore` goes on from."""
         states = {name: self._export(name, user) for name, user in self._users.items()}

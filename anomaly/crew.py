@@ -1,0 +1,252 @@
+"""Scoring a backlog on several cores: processes that score some of the users each, and results in input order.
+
+Nothing that one user does moves another's state, so users are dealt out to processes and stay there. The parent
+reads, parses and shows; while the processes score one batch, it parses the next.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from anomaly.errors import AnomalyError, WorkerLost
+from anomaly.learned import StoreKeeper
+from anomaly.osquery import Action
+from anomaly.records import ModelRef, Reason, Score
+from anomaly.registry import Registry
+from anomaly.scoring import Scorer
+from anomaly.store import Store
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = 5.0  # seconds for a process to end by itself
+_MOST_NAMES = 10_000  # of users that are dealt out one by one; names are the log's to choose
+
+Batch = Sequence[tuple[str, Action]]
+
+
+class Post(NamedTuple):
+    """What a process needs to know to score as the parent would."""
+
+    models: Path
+    adapt: bool
+    checkpoint: str
+    """Name of the checkpoint, which what is learned is kept under."""
+    log: str
+
+
+class _Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A score without its action, which the parent has."""
+
+    score: float | None
+    risk: float | None
+    surprise: float | None
+    model: ModelRef
+    reasons: tuple[Reason, ...]
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_BATCHES = msgspec.msgpack.Decoder(list[tuple[str, Action]])
+_ANSWERS = msgspec.msgpack.Decoder(tuple[list[_Verdict], list[str]])
+
+
+class Crew:
+    """Scores actions of many users by several processes, with the interface of a :class:`Scorer`.
+
+    What :meth:`score_all` returns are scores of the batch before; :meth:`flush` gives the last ones.
+
+    Parameters
+    ----------
+    post
+        What the processes do.
+    jobs
+        How many there are.
+    say
+        Told, as a sentence, what a person should know of a user.
+
+    Raises
+    ------
+    WorkerLost
+        By every method, where a process has ended: by the system, for want of memory, or by somebody.
+    """
+
+    def __init__(self, post: Post, jobs: int, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._saved: dict[str, Any] = {}
+        self._dealt: dict[str, int] = {}
+        self._load = [0] * jobs
+        self._waiting: tuple[Batch, list[list[int]]] = ([], [])
+        self._workers: list[tuple[SpawnProcess, Connection]] = []
+        # A terminal's Ctrl-C and systemd's TERM reach all processes; what they mean is the parent's to say.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            self._workers.extend(_started(post) for _ in range(jobs))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def score_all(self, batch: Batch) -> list[Score]:
+        """Take actions, in the order of the log, and return the scores of those before."""
+        answers = self._collect()
+        shares: list[list[int]] = [[] for _ in self._workers]
+        for place, (_, action) in enumerate(batch):
+            shares[self._worker_of(action.user)].append(place)
+        for number, share in enumerate(shares):
+            if share:
+                self._load[number] += len(share)
+                self._send(number, "score", _packed([batch[place] for place in share]))
+        before, self._waiting = self._waiting, (batch, shares)
+        return _merged(*before, answers)
+
+    def flush(self) -> list[Score]:
+        """Wait for the scores that are still to come, and return them."""
+        answers = self._collect()
+        before, self._waiting = self._waiting, ([], [])
+        return _merged(*before, answers)
+
+    def export(self) -> dict[str, Any]:
+        """Return every user's state, see :meth:`Scorer.export`; nothing may be waiting."""
+        for number in range(len(self._workers)):
+            self._send(number, "export", None)
+        states: dict[str, Any] = {}
+        for number in range(len(self._workers)):
+            states |= self._receive(number)
+        return {**self._saved, **states}
+
+    def saved(self) -> None:
+        """Take note that what :meth:`export` gave last is safe."""
+        for number in range(len(self._workers)):
+            self._send(number, "saved", None)
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`export` gave."""
+        self._saved = dict(saved)
+        for number in range(len(self._workers)):
+            self._send(number, "restore", self._saved)
+
+    def close(self) -> None:
+        """End the processes; what they have not given back is lost, and comes again after a restart."""
+        for _, connection in self._workers:
+            connection.close()  # which they read as the end
+        for worker, _ in self._workers:
+            worker.join(_PATIENCE)
+            if worker.is_alive():
+                worker.kill()
+                worker.join()
+            worker.close()
+        self._workers = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _worker_of(self, user: str) -> int:
+        """Deal a user out to the process that has had least to do; on whichever host, one name goes to one."""
+        number = self._dealt.get(user)
+        if number is None:
+            number = min(range(len(self._load)), key=self._load.__getitem__)
+            if len(self._dealt) >= _MOST_NAMES:
+                return zlib.crc32(user.encode("utf-8", "surrogatepass")) % len(self._load)
+            self._dealt[user] = number
+        return number
+
+    def _collect(self) -> list[list[_Verdict]]:
+        answers: list[list[_Verdict]] = []
+        for number, share in enumerate(self._waiting[1]):
+            verdicts, said = _unpacked(self._receive(number), _ANSWERS) if share else ([], [])
+            answers.append(verdicts)
+            for sentence in said:
+                self._say(sentence)
+        return answers
+
+    def _send(self, number: int, command: str, content: Any) -> None:  # noqa: ANN401 - by command
+        try:
+            self._workers[number][1].send((command, content))
+        except OSError as error:
+            raise _lost() from error
+
+    def _receive(self, number: int) -> Any:  # noqa: ANN401 - by command
+        try:
+            answer = self._workers[number][1].recv()
+        except (OSError, EOFError) as error:
+            raise _lost() from error
+        if isinstance(answer, AnomalyError):
+            raise answer
+        return answer
+
+
+def _started(post: Post) -> tuple[SpawnProcess, Connection]:
+    context = multiprocessing.get_context("spawn")  # a fork would share descriptors, and locks that are held
+    ours, theirs = context.Pipe()
+    worker = context.Process(target=_work, args=(theirs, post), daemon=True)
+    worker.start()
+    theirs.close()
+    return worker, ours
+
+
+def _work(connection: Connection, post: Post) -> None:
+    """Score what comes until the parent closes the connection; the signals stay blocked."""
+    said: list[str] = []
+    registry = Registry(Store(post.models), said.append)
+    scorer = Scorer(
+        registry.find,
+        adapt=post.adapt,
+        keeper=StoreKeeper(registry.store, post.checkpoint, said.append),
+        background=registry.background(),
+        log=post.log,
+        say=said.append,
+    )
+    while True:
+        try:
+            command, content = connection.recv()
+        except EOFError:
+            return
+        try:
+            if command == "score":
+                scores = scorer.score_all(_unpacked(content, _BATCHES))
+                verdicts = [_Verdict(s.score, s.risk, s.surprise, s.model, s.reasons) for s in scores]
+                connection.send(_packed((verdicts, said)))
+                said.clear()
+            elif command == "export":
+                connection.send(scorer.export())
+            elif command == "saved":
+                scorer.saved()
+            elif command == "restore":
+                scorer.restore(content)
+        except AnomalyError as error:
+            connection.send(error)
+
+
+def _merged(batch: Batch, shares: list[list[int]], answers: list[list[_Verdict]]) -> list[Score]:
+    scores: dict[int, Score] = {}
+    for share, verdicts in zip(shares, answers, strict=True):
+        for place, verdict in zip(share, verdicts, strict=True):
+            event, action = batch[place]
+            scores[place] = Score(event, action, *msgspec.structs.astuple(verdict))
+    return [scores[place] for place in range(len(batch))]
+
+
+def _packed(content: Any) -> Any:  # noqa: ANN401 - for _unpacked
+    try:
+        return _ENCODER.encode(content)
+    except UnicodeEncodeError:  # half a character, which pickle can carry
+        return content
+
+
+def _unpacked(packed: Any, decoder: msgspec.msgpack.Decoder[Any]) -> Any:  # noqa: ANN401 - by decoder
+    return decoder.decode(packed) if isinstance(packed, bytes) else packed
+
+
+def _lost() -> WorkerLost:
+    return WorkerLost(
+        "A process that was scoring has ended; it may have had too little memory. Go on from the last checkpoint"
+        " with fewer of them: --jobs 1"
+    )
