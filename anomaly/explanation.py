@@ -154,6 +154,8 @@ def _strangers(
         kind = _novelty(entry)
         if kind is not None and bits >= 1.0:
             reasons.append(_reason(kind, entry, _usual(entry), bits))
+            if len(reasons) == MAX_REASONS:
+                break
     mix = _mix(tokenizer, around, number, entries) if window else None
     return (*reasons[:MAX_REASONS],) if mix is None else (*reasons[: MAX_REASONS - 1], mix)
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Detector, Evidence, Floats
-from anomaly.detectors.ocsvm_pool import overlaps
-from anomaly.detectors.ocsvm_solve import kernel_of, solve
+from anomaly.detectors.ocsvm_pool import MAX_POOL, overlaps_of
+from anomaly.detectors.ocsvm_solve import Kernel, solve
 from anomaly.detectors.ocsvm_state import GAMMA, Buckets, SupportVectors, Walk, WindowState
 from anomaly.tokenizer import BUCKETS, Tokens
 
@@ -26,9 +26,6 @@ NU = 0.05
 
 POOL = 400
 """Windows of training that are kept to be fitted once more, with what was learned since."""
-
-MAX_POOL = 800
-"""Windows fitted at most; beyond, the oldest are left out."""
 
 REFIT = 10
 """Chunks learned between one fit and the next: at every second one, an intruder is absorbed faster than found."""
@@ -209,7 +206,7 @@ class OneClassSvm(Detector):
         bounds = np.full(size, 1.0 / (NU * size))
         known = state.alphas[dropped:]
         start = np.concatenate([known, np.zeros(size - len(known))]) if len(known) else None
-        solution = solve(kernel_of(overlaps(state, dropped), GAMMA), bounds, start)
+        solution = solve(Kernel(overlaps_of(state, dropped), GAMMA), bounds, start)
         state.alphas = solution.alphas
         state.use(_expansion(state.pool, solution.alphas, solution.offset))
 

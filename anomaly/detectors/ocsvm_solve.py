@@ -23,9 +23,6 @@ _FLAT = 1e-12
 _ROUNDING = 1e-9
 """Differences of weights that are taken for rounding, by bound or, for sums, by one."""
 
-_ROWS = 32
-"""Rows of a kernel that are worked out together: what is between stays in the cache."""
-
 Reals = NDArray[np.float64]
 
 
@@ -53,24 +50,41 @@ def rbf(bags: NDArray[np.uint8] | NDArray[np.bool_], gamma: float) -> Reals:
         raise ValueError("gamma is negative or not finite")
     # Whole numbers this small are exact in float32, in whatever order BLAS adds them up.
     whole = bags.astype(np.float32)
-    return kernel_of(whole @ whole.T, gamma)
+    kernel = Kernel(whole @ whole.T, gamma)
+    return np.array([kernel[row] for row in range(len(bags))]).reshape(len(bags), len(bags))
 
 
-def kernel_of(overlaps: NDArray[Any], gamma: float) -> Reals:
-    """Return the kernel between bags of which it is known how many buckets each two share, as :func:`rbf` does."""
-    lengths = np.sqrt(np.maximum(overlaps.diagonal(), 1.0))
-    kernel = np.empty(overlaps.shape)
-    for begin in range(0, len(kernel), _ROWS):
-        rows = slice(begin, begin + _ROWS)
-        part = kernel[rows]
-        np.divide(overlaps[rows], np.multiply.outer(lengths[rows], lengths), out=part)
-        part -= 1.0
-        part *= 2.0 * gamma
-        np.exp(part, out=part)
-    return kernel
+class Kernel:
+    """The kernel between bags of which it is known how many buckets each two share, worked out row by row.
+
+    A solution that starts from an earlier one looks at some of the rows only. See :func:`rbf`.
+    """
+
+    def __init__(self, overlaps: NDArray[Any], gamma: float) -> None:
+        self.shape = overlaps.shape
+        self._overlaps, self._gamma = overlaps, gamma
+        self._lengths = np.sqrt(np.maximum(overlaps.diagonal(), 1.0))
+        self._rows: dict[int, Reals] = {}
+
+    def __getitem__(self, row: int) -> Reals:
+        """Return one bag's kernel with all."""
+        known = self._rows.get(row)
+        if known is None:
+            known = self._rows[row] = self._of(self._overlaps[row], self._lengths[row] * self._lengths)
+        return known
+
+    def diagonal(self) -> Reals:
+        """Return each bag's kernel with itself."""
+        return self._of(self._overlaps.diagonal(), self._lengths * self._lengths)
+
+    def _of(self, overlaps: NDArray[Any], lengths: Reals) -> Reals:
+        kernel: Reals = overlaps / lengths
+        kernel -= 1.0
+        kernel *= 2.0 * self._gamma
+        return np.exp(kernel, out=kernel)
 
 
-def solve(kernel: Reals, bounds: Reals, start: Reals | None = None, tolerance: float = 1e-5) -> Solution:
+def solve(kernel: Reals | Kernel, bounds: Reals, start: Reals | None = None, tolerance: float = 1e-5) -> Solution:
     """Find the weights that describe the windows best; see the top of the module for the problem.
 
     Parameters
@@ -97,7 +111,8 @@ def solve(kernel: Reals, bounds: Reals, start: Reals | None = None, tolerance: f
     start = np.zeros_like(bounds) if start is None else start
     if bounds.ndim != 1 or kernel.shape != (bounds.size, bounds.size) or start.shape != bounds.shape:
         raise ValueError("kernel, bounds and start do not fit each other")
-    if not all(np.isfinite(numbers).all() for numbers in (kernel, bounds, start)):
+    numbers = (bounds, start) if isinstance(kernel, Kernel) else (kernel, bounds, start)
+    if not all(np.isfinite(array).all() for array in numbers):
         raise ValueError("kernel, bounds or start are not finite")
     if bounds.min(initial=0.0) < 0.0 or bounds.sum() < 1.0 - _ROUNDING:
         raise ValueError("the bounds are negative, or add up to less than 1")
@@ -128,12 +143,14 @@ def _feasible(bounds: Reals, start: Reals) -> Reals:
     return np.minimum(alphas, bounds)
 
 
-def _gradient(kernel: Reals, alphas: Reals) -> Reals:
-    weighing = np.flatnonzero(alphas)
-    return np.asarray((kernel[weighing] * alphas[weighing, None]).sum(axis=0))
+def _gradient(kernel: Reals | Kernel, alphas: Reals) -> Reals:
+    gradient = np.zeros(len(alphas))
+    for row in np.flatnonzero(alphas).tolist():
+        gradient += kernel[row] * alphas[row]
+    return gradient
 
 
-def _descend(kernel: Reals, bounds: Reals, alphas: Reals, gradient: Reals, tolerance: float) -> None:
+def _descend(kernel: Reals | Kernel, bounds: Reals, alphas: Reals, gradient: Reals, tolerance: float) -> None:
     """Move weight from windows above the offset to windows below; changes alphas and gradient in place."""
     diagonal = kernel.diagonal().copy()
     # Added to the gradient, these rule out windows that cannot weigh more, or less.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.detectors.interface import WINDOW, Floats, State
+from anomaly.detectors.ocsvm_pool import Overlaps
 from anomaly.tokenizer import BUCKETS, Tokens
 
 GAMMA = 1.0
@@ -89,7 +90,7 @@ class WindowState(State):
         self.vectors = vectors
         self.pool = pool
         """Packed bags, shape (windows, BUCKETS / 8)."""
-        self.overlaps: NDArray[np.uint16] | None = None
+        self.overlaps: Overlaps | None = None
         """What the first of them share, see :mod:`anomaly.detectors.ocsvm_pool`; None where that is forgotten."""
         self.alphas: Floats = np.zeros(0)
         """Of the pool's windows, as last fitted; empty before."""

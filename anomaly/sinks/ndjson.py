@@ -98,6 +98,7 @@ def _line(record: _Record) -> bytes:
 
 def _record(score: Score) -> _Record:
     action = score.action
+    rare, risk, surprise = _numbers(score.score, score.risk, score.surprise)
     return _Record(
         SCHEMA,
         score.id,
@@ -106,10 +107,10 @@ def _record(score: Score) -> _Record:
         action.host,
         action.query,
         action.verb,
-        _number(score.score),
-        _number(score.risk),
+        rare,
+        risk,
         score.severity.value,
-        _number(score.surprise),
+        surprise,
         action.baseline,
         score.model,
         [_reason(reason) for reason in score.reasons] if score.reasons else [],
@@ -141,9 +142,9 @@ def _reason(reason: Reason) -> dict[str, object]:
         "expected": list(reason.expected),
         "seen": reason.seen,
         "of": reason.of,
-        "bits": _number(reason.bits),
+        "bits": _numbers(reason.bits)[0],
     }
 
 
-def _number(value: float | None) -> float | None:
-    return round(value, _DIGITS) if value is not None and isfinite(value) else None
+def _numbers(*values: float | None) -> list[float | None]:
+    return [round(value, _DIGITS) if value is not None and isfinite(value) else None for value in values]
