@@ -16,13 +16,13 @@ from anomaly.sources.interface import Line, Source
 from anomaly.systemd import Notifier
 from anomaly.tally import Reports, Tally
 
-BATCH = 512
+BATCH = 2048
 """Lines scored before they are handed on: little enough that a backlog, too, is shown as it is worked off."""
 
 EVERY = 1.0
 """Seconds between checkpoints. One costs 4 ms: a checkpoint a line would cap the rate at 240 lines a second."""
 
-MANY = 8192
+MANY = 16384
 """Lines after which a checkpoint is due earlier: in a backlog a second is long, and a crash repeats it."""
 
 SHARE, SELDOM = 10, 5.0
