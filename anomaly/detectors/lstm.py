@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from itertools import chain, islice
+from itertools import pairwise
 from math import isfinite, log, log2
 from typing import Any, ClassVar, NamedTuple
 
@@ -125,7 +125,9 @@ class Lstm(Detector):
         self.cache = cache
         self._units = units
         self._trained = counts.start()
-        self._column = np.maximum(np.searchsorted(starts, np.arange(size), side="right") - 1, 0)
+        column = np.searchsorted(starts, np.arange(size), side="right") - 1
+        self._column: list[int] = np.maximum(column, 0).tolist()
+        self._bounds: list[tuple[int, int]] = list(pairwise(starts.tolist()))
 
     def start(self) -> LstmState:
         """Return the state that training ended in."""
@@ -162,13 +164,11 @@ class Lstm(Detector):
         bits would follow the mixture of kinds, and a quiet hour look like an intruder. Where other users are
         known, there are two views: :meth:`LstmState.foreign`.
         """
-        lengths = [len(tokens.ids) for tokens in batch]
-        ids = np.fromiter(chain.from_iterable([tokens.ids for tokens in batch]), dtype=np.intp, count=sum(lengths))
         before = self._advance(state, batch, admit)
-        given = iter(self._probabilities(np.repeat(before, lengths, axis=0), ids).tolist())
+        given = self._probabilities(before, batch)
         bits, shares, views = [], [], []
-        for tokens, let_in, length in zip(batch, admit, lengths, strict=True):
-            surprise, share = self._judge_one(state, tokens, tuple(islice(given, length)), admit=let_in)
+        for tokens, let_in, network in zip(batch, admit, given, strict=True):
+            surprise, share = self._judge_one(state, tokens, tuple(network), admit=let_in)
             bits.append(surprise)
             shares.append(share)
             views.append(self._views(state))
@@ -280,27 +280,38 @@ class Lstm(Detector):
         state.hidden, state.cell = hidden, cell
         return before
 
-    def _probabilities(self, hidden: Floats, ids: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return what the network gives each token within its column, each from a hidden state of its own.
+    def _probabilities(self, before: Floats, batch: Sequence[Tokens]) -> list[list[float]]:
+        """Return what the network gives each token within its column, by action.
 
-        ``hidden`` is of shape (tokens, units). Column by column, so that no softmax is larger than it must be.
+        Column by column, so that no softmax is larger than it must be, and vector by vector: as one product of
+        matrices, the last bits would depend on how many there are.
         """
-        found = np.empty(len(ids))
-        columns = self._column[ids]
-        order = np.argsort(columns, kind="stable")
-        for part in np.split(order, np.flatnonzero(np.diff(columns[order])) + 1):
-            start, stop = self._slice(int(ids[part[0]]))
-            # Vector by vector: as one product of matrices, the last bits would depend on how many there are.
-            logits = np.matmul(self.output[start:stop], hidden[part, :, None])[:, :, 0]
-            logits += self.output_bias[start:stop]
-            logits -= logits.max(axis=1, keepdims=True)
+        columns: dict[int, list[tuple[int, int, int]]] = {}
+        found = []
+        for number, tokens in enumerate(batch):
+            found.append([0.0] * len(tokens.ids))
+            for place, token in enumerate(tokens.ids):
+                columns.setdefault(self._column[token], []).append((number, place, token))
+        for column, asked in columns.items():
+            start, stop = self._bounds[column]
+            output, bias = self.output[start:stop], self.output_bias[start:stop]
+            if len(asked) == 1:
+                number, place, token = asked[0]
+                found[number][place] = _softmax(output @ before[number] + bias, token - start)
+                continue
+            numbers, places, tokens = zip(*asked, strict=True)
+            logits = np.matmul(output, before[list(numbers), :, None])[:, :, 0]
+            logits += bias
+            logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
             powers = np.exp(logits, out=logits)
-            found[part] = powers[np.arange(len(part)), ids[part] - start] / powers.sum(axis=1)
+            chosen = powers[np.arange(len(asked)), np.array(tokens) - start] / np.add.reduce(powers, axis=1)
+            for number, place, share in zip(numbers, places, chosen.tolist(), strict=True):
+                found[number][place] = share
         return found
 
     def log_probabilities(self, hidden: Floats, token: int) -> Floats:
         """Return the log-softmax over the column that a token belongs to (natural logarithm)."""
-        start, stop = self._slice(token)
+        start, stop = self._bounds[self._column[token]]
         logits = self.output[start:stop] @ hidden
         logits += self.output_bias[start:stop]
         logits -= logits.max()
@@ -308,7 +319,7 @@ class Lstm(Detector):
 
     def expected(self, hidden: Floats, token: int, most: int = 3) -> list[int]:
         """Return the tokens that the network would rather have seen in this token's column, best first."""
-        start, _ = self._slice(token)
+        start, _ = self._bounds[self._column[token]]
         best = np.argsort(-self.log_probabilities(hidden, token), kind="stable")[: most + 1] + start
         return [int(other) for other in best if other != token][:most]
 
@@ -328,10 +339,12 @@ class Lstm(Detector):
             **{name: arrays[name] for name in _ARRAYS}, counts=counts, shares=(mix, foreign_mix), cache=cache
         )
 
-    def _slice(self, token: int) -> tuple[int, int]:
-        """Return the first token of a token's column, and one past the last."""
-        column = self._column[token]
-        return int(self.starts[column]), int(self.starts[column + 1])
+
+def _softmax(logits: Floats, place: int) -> float:
+    """Return one entry of a softmax."""
+    logits -= np.maximum.reduce(logits)
+    powers = np.exp(logits, out=logits)
+    return float(powers[place] / np.add.reduce(powers))
 
 
 _ARRAYS = (
