@@ -299,13 +299,13 @@ class Lstm(Detector):
                 number, place, token = asked[0]
                 found[number][place] = _softmax(output @ before[number] + bias, token - start)
                 continue
-            numbers, places, tokens = zip(*asked, strict=True)
+            numbers, places, chosen = zip(*asked, strict=True)
             logits = np.matmul(output, before[list(numbers), :, None])[:, :, 0]
             logits += bias
             logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
             powers = np.exp(logits, out=logits)
-            chosen = powers[np.arange(len(asked)), np.array(tokens) - start] / np.add.reduce(powers, axis=1)
-            for number, place, share in zip(numbers, places, chosen.tolist(), strict=True):
+            shares = powers[np.arange(len(asked)), np.array(chosen) - start] / np.add.reduce(powers, axis=1)
+            for number, place, share in zip(numbers, places, shares.tolist(), strict=True):
                 found[number][place] = share
         return found
 

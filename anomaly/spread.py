@@ -57,7 +57,7 @@ _BATCHES = msgspec.msgpack.Decoder(list[tuple[str, Action]])
 _ANSWERS = msgspec.msgpack.Decoder(tuple[list[_Verdict], list[str]])
 
 
-class Crew:
+class Spread:
     """Scores actions of many users by several processes, with the interface of a :class:`Scorer`.
 
     What :meth:`score_all` returns are scores of the batch before; :meth:`flush` gives the last ones.
