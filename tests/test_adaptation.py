@@ -65,9 +65,9 @@ class Pupil(Detector):
         del saved, learned
         raise AssertionError("adaptation never asks for this")
 
-    def score(self, state: Notes, tokens: Tokens, *, admit: bool = True) -> Evidence:
+    def judge(self, state: Notes, batch: Sequence[Tokens], admit: Sequence[bool]) -> Evidence:
         """Judge nothing."""
-        del state, tokens, admit
+        del state, batch, admit
         raise AssertionError("adaptation never asks for this")
 
     def learn(self, state: Notes, chunk: Sequence[Tokens], weight: float) -> None:
@@ -127,7 +127,8 @@ class Course:
         worst = place == chunk.place
         odds, risk = chunk.odds if worst else -60.0, ALARM if worst and chunk.alarm else nextafter(ALARM, 0.0)
         tokens = Tokens((1 + self.count % (SIZE - 1),), (self.count % BUCKETS,), (self.count,))
-        self.adaptation.observe(self.notes, tokens, odds, risk, chunk.day * DAY + place if chunk.day else 0)
+        time = chunk.day * DAY + place if chunk.day else 0
+        self.adaptation.observe(self.notes, [tokens], [odds], [risk], time)
         self.count += 1
 
     @property

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter, deque
 
 import numpy as np
@@ -131,13 +134,28 @@ class TestKeys:
 
     @given(st.integers(), st.text(), st.text(), st.text())
     def test_any_action_has_keys(self, time: int, query: str, column: str, value: str) -> None:
-        """Whatever an action holds, its keys are small whole numbers, and the same a second time."""
+        """Whatever an action holds, its keys are whole numbers of 64 bits, and the same a second time."""
         action = Action(time, "", "alice", query + "\ud800", "added", {column: value})
         run, same = keys_of(action, TOKENIZER.encode(action))
         assert (run, same) == keys_of(action, TOKENIZER.encode(action))
         assert 0 <= run < 1 << 33
-        assert 0 <= same < 1 << 32
+        assert -1 << 63 <= same < 1 << 63
         assert bool(run) is bool(time)
+
+    def test_the_process_does_not_matter(self) -> None:
+        """Keys that a checkpoint brings to another process are those that it would give, whatever its hashes."""
+        code = (
+            "from anomaly.admission import keys_of\n"
+            "from anomaly.osquery import Action\n"
+            "from anomaly.tokenizer import Tokens\n"
+            "action = Action(5, 'ws1', 'alice', 'shell_history', 'added', {'command': 'ls'})\n"
+            "print(keys_of(action, Tokens((1, 7), (3, 900), (0, 4_000_000_000))))"
+        )
+        printed = {
+            subprocess.check_output([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed})
+            for seed in ("0", "1", "2")
+        }
+        assert len(printed) == 1
 
 
 @st.composite

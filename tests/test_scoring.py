@@ -12,9 +12,10 @@ import msgspec
 import pytest
 
 from anomaly.identity import Identities
+from anomaly.judgement import EXPLAINED_RISK
 from anomaly.osquery import Action, Parser, Skipped
 from anomaly.records import ALARM, ReasonKind, Severity
-from anomaly.scoring import EXPLAINED_RISK, Scorer
+from anomaly.scoring import Scorer
 from anomaly.store import Store, Stored
 
 if TYPE_CHECKING:

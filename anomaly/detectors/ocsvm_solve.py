@@ -58,7 +58,7 @@ def rbf(bags: NDArray[np.uint8] | NDArray[np.bool_], gamma: float) -> Reals:
 
 def kernel_of(overlaps: NDArray[Any], gamma: float) -> Reals:
     """Return the kernel between bags of which it is known how many buckets each two share, as :func:`rbf` does."""
-    lengths = np.sqrt(np.maximum(overlaps.diagonal(), 1.0))
+    lengths = np.sqrt(np.maximum(overlaps.diagonal().astype(np.float64), 1.0))
     kernel = np.empty(overlaps.shape)
     for begin in range(0, len(kernel), _ROWS):
         rows = slice(begin, begin + _ROWS)
