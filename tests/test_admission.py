@@ -54,6 +54,17 @@ def streams(draw: st.DrawFn) -> list[Keys]:
     return found
 
 
+@st.composite
+def rounds(draw: st.DrawFn) -> list[Keys]:
+    """Make a few actions that come round and round, so that what goes is often what comes; then others."""
+    found: list[Keys] = []
+    pairs = st.tuples(st.integers(0, 3), st.integers(0, 4))
+    for _ in range(draw(st.integers(1, 3))):
+        one = draw(st.sampled_from([2, 4, 5, 7, 10]).flatmap(lambda n: st.lists(pairs, min_size=n, max_size=n)))
+        found += one * draw(st.integers(1, 60))
+    return found
+
+
 class TestAdmission:
     """What is in a user's window."""
 
@@ -69,6 +80,18 @@ class TestAdmission:
             runs, same = (Counter(column) for column in zip(*expected, strict=True))
             assert max((n for run, n in runs.items() if run), default=0) <= MOST
             assert max(same.values()) <= MOST
+
+    @given(streams() | rounds())
+    def test_the_counts_are_those_of_the_window(self, stream: list[Keys]) -> None:
+        """After any action it knows of each run and saying how many the window holds, and of no other."""
+        admission = Admission()
+        for keys in stream:
+            admission.admit(keys)
+            runs, same = (Counter(column) for column in zip(*admission.window, strict=True))
+            assert admission._runs == runs
+            assert admission._same == same
+        again = Admission(admission.window)
+        assert (again._runs, again._same) == (admission._runs, admission._same)
 
     @given(streams())
     def test_who_has_room_comes_in(self, stream: list[Keys]) -> None:

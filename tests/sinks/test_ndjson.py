@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from importlib.resources import files
-from math import isfinite
+from math import inf, isfinite, nan
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from anomaly.records import ReasonKind, Score, Severity
+from anomaly.records import Reason, ReasonKind, Score, Severity
 from anomaly.sinks.ndjson import SCHEMA, NdjsonSink, encode, timestamp
 
 _SCHEMA: dict[str, Any] = json.loads(files("anomaly.sinks").joinpath("score.schema.json").read_bytes())
@@ -173,3 +174,61 @@ def test_every_line(score: Score) -> None:
     assert parsed == expected(score)
     assert list(parsed) == list(expected(score))
     _VALID.validate(parsed)
+
+
+@given(st.lists(st.from_type(Score), max_size=6), st.lists(st.from_type(Score), max_size=6))
+def test_a_batch_is_its_parts(some: list[Score], others: list[Score]) -> None:
+    """Whatever is among them, the lines of several scores are those of each, in their order."""
+    assert encode([*some, *others]) == encode(some) + encode(others)
+    assert encode([*some, *others]) == b"".join(encode([score]) for score in (*some, *others))
+
+
+def test_no_scores_are_no_lines() -> None:
+    """Of nothing there is nothing to write."""
+    assert encode([]) == b""
+
+
+def changed(score: Score, **columns: str) -> Score:
+    """Give a score of an action with other columns."""
+    return msgspec.structs.replace(score, action=msgspec.structs.replace(score.action, columns=columns))
+
+
+ODD: dict[str, Callable[[Score], Score]] = {
+    "a lone surrogate": lambda score: changed(score, command="\udc80"),
+    "an umlaut": lambda score: changed(score, command="Müll"),
+    "a bicycle": lambda score: changed(score, **{"🚲": ""}),
+    "DEL": lambda score: changed(score, command="a\x7fb\x7f"),
+    "DEL and a backslash": lambda score: changed(score, command="\\\x7f\\"),
+    "a line feed": lambda score: changed(score, command="a\nb\r\n"),
+    "no number": lambda score: msgspec.structs.replace(score, surprise=nan, score=nan),
+    "endless": lambda score: msgspec.structs.replace(score, surprise=-inf, risk=inf),
+    "beyond 64 bits": lambda score: msgspec.structs.replace(
+        score, reasons=(*score.reasons, Reason(ReasonKind.NEW_VALUE, "uid", "0", (), 2**64, 2**70, 1.0))
+    ),
+    "a figure beyond 64 bits": lambda score: msgspec.structs.replace(score, surprise=2**70),
+    "an age beyond any calendar": lambda score: msgspec.structs.replace(
+        score, action=msgspec.structs.replace(score.action, time=10**30)
+    ),
+}
+
+
+@pytest.mark.parametrize("change", ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize("place", range(4))
+def test_an_odd_score_leaves_the_others_alone(
+    change: Callable[[Score], Score], place: int, scan: Score, baseline: Score, stranger: Score
+) -> None:
+    """Wherever in a batch a score is hard to write, the others' lines are what they are, and all are valid."""
+    batch = [scan, baseline, stranger]
+    plain = encode(batch).splitlines(keepends=True)
+    odd = change(scan)
+    batch.insert(place, odd)
+    found = encode(batch).splitlines(keepends=True)
+    assert found[:place] + found[place + 1 :] == plain
+    assert found[place] == encode([odd])
+    assert found[place] != encode([scan])
+    for written, score in zip(found, batch, strict=True):
+        assert written.isascii()
+        assert b"\x7f" not in written
+        parsed = json.loads(written)
+        assert parsed == expected(score)
+        _VALID.validate(parsed)
