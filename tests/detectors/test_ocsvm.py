@@ -17,7 +17,7 @@ from anomaly.detectors.interface import WINDOW, Arrays
 from anomaly.detectors.ocsvm import REFIT, STRIDE, OneClassSvm, packed
 from anomaly.detectors.ocsvm_state import SupportVectors, WindowState
 from anomaly.tokenizer import BUCKETS, Tokens
-from tests.conftest import judge_one
+from tests.conftest import judge_one, verdicts
 
 Buckets = tuple[int, ...]
 NOTHING = Tokens((1,), ())
@@ -321,6 +321,19 @@ def test_what_is_missing(svm: OneClassSvm) -> None:
         assert len(missing) == 3
         assert set(missing) <= everywhere
         assert judge_one(svm, svm.resume({"window": [list(range(40))]}), NOTHING, admit=admit).missing == ()
+
+
+def test_what_an_action_brings_is_not_missing(svm: OneClassSvm) -> None:
+    """Anywhere in a batch, what an action fills is missing no more, unless it was kept out."""
+    everywhere = sorted(np.flatnonzero(svm.vectors.support.all(axis=0)).tolist())
+    state = svm.resume({"window": [[b for b in range(40) if b not in everywhere[:3]]]})
+    batch = [Tokens((1,), (bucket,)) for bucket in everywhere[:3]]
+    found = verdicts(svm.judge(state, batch, [True, False, True]))
+    assert [set(verdict.missing) for verdict in found] == [
+        set(everywhere[1:3]),
+        set(everywhere[1:3]),
+        {everywhere[1]},
+    ]
 
 
 def test_arrays_make_the_same_model(svm: OneClassSvm) -> None:
