@@ -11,7 +11,7 @@ from typing import NamedTuple
 from anomaly.detectors.both import Both
 from anomaly.detectors.interface import Detector
 from anomaly.detectors.lstm import Foreseen, Lstm
-from anomaly.detectors.ocsvm import Surroundings
+from anomaly.detectors.ocsvm import OneClassSvm, Surroundings
 from anomaly.osquery import Action
 from anomaly.records import Reason, ReasonKind
 from anomaly.tokenizer import Tokenizer, Tokens
@@ -75,7 +75,7 @@ def explain(
         Whether the recent window, too, asks for an explanation.
     """
     entries = spoken(tokenizer, action)
-    if isinstance(detector, Both) and isinstance(details, tuple):
+    if isinstance(detector, Both) and type(details) is tuple:  # the parts, and no part alone: those are named
         foreseen, around = details
         reasons = explain(tokenizer, detector.sequence, foreseen, number, action, tokens, window=window)
         mix = _mix(tokenizer, around, number, entries) if window else None
@@ -83,7 +83,7 @@ def explain(
     if isinstance(detector, Lstm) and isinstance(details, Foreseen):
         heard = [entry for entry in entries if entry.head is not None]
         return _surprises(tokenizer, detector, details, number, heard, tokens)
-    if isinstance(details, Surroundings):
+    if isinstance(detector, OneClassSvm) and isinstance(details, Surroundings):
         return _strangers(tokenizer, details, number, entries, window=window)
     raise TypeError(f"no explanation for {type(detector).__name__}")
 

@@ -10,16 +10,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 
-from anomaly.detectors.interface import Algorithm
+from anomaly.detectors.interface import Algorithm, Detector, Evidence
+from anomaly.detectors.lstm import Foreseen
+from anomaly.detectors.ocsvm import Surroundings
 from anomaly.enrolment import Enrolment, enrol
 from anomaly.identity import Identities
 from anomaly.osquery import Action, Parser, Skipped
 from anomaly.scoring import Scorer
 from anomaly.store import Store
+from anomaly.tokenizer import Tokens
 
 BEGIN = 1_793_000_000
 """Time of the sample log's first line; nothing in a model may be dated otherwise."""
@@ -56,6 +59,45 @@ class Trained(NamedTuple):
 
     algorithm: Algorithm
     models: Path
+
+
+class Verdict(NamedTuple):
+    """What a detector makes of one action: its evidence as numbers, and the figures that explain it."""
+
+    surprise: float
+    action: float
+    views: tuple[float, ...]
+    shares: tuple[float, ...] = ()
+    """By id and then by bucket, as far as the detector looks at them."""
+    before: tuple[float, ...] = ()
+    """The hidden state that it was predicted from."""
+    missing: tuple[int, ...] = ()
+
+
+def judge_one(detector: Detector, state: Any, tokens: Tokens, *, admit: bool = True) -> Verdict:  # noqa: ANN401 - its own
+    """Let a detector judge one action."""
+    (verdict,) = verdicts(detector.judge(state, [tokens], [admit]))
+    return verdict
+
+
+def verdicts(evidence: Evidence) -> list[Verdict]:
+    """Give evidence action by action, as numbers that can be compared exactly."""
+    figures = zip(*(figure.tolist() for figure in evidence[:3]), strict=True)
+    return [
+        Verdict(surprise, action, tuple(views), *_told(evidence.details, number))
+        for number, (surprise, action, views) in enumerate(figures)
+    ]
+
+
+def _told(details: object, number: int) -> tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]:
+    if isinstance(details, Foreseen):
+        return details.shares[number], tuple(details.before[number].tolist()), ()
+    if isinstance(details, Surroundings):
+        return details.shares(number), (), tuple(details.missing(number))
+    if not isinstance(details, tuple):
+        return (), (), ()
+    sequence, window = (_told(part, number) for part in details)
+    return sequence[0] + window[0], sequence[1], window[2]
 
 
 def _event(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from math import log, nextafter
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -65,9 +65,9 @@ class Pupil(Detector):
         del saved, learned
         raise AssertionError("adaptation never asks for this")
 
-    def score(self, state: Notes, tokens: Tokens, *, admit: bool = True) -> Evidence:
+    def judge(self, state: Notes, batch: Sequence[Tokens], admit: Sequence[bool]) -> Evidence:
         """Judge nothing."""
-        del state, tokens, admit
+        del state, batch, admit
         raise AssertionError("adaptation never asks for this")
 
     def learn(self, state: Notes, chunk: Sequence[Tokens], weight: float) -> None:
@@ -118,17 +118,21 @@ class Course:
         """Observe chunks."""
         for chunk in chunks:
             for place in range(WINDOW):
-                self.act(chunk, place)
+                self.act((chunk, place))
         return self
 
-    def act(self, chunk: Chunk, place: int) -> None:
-        """Observe one action of a chunk; its number is its mark."""
-        self.pupil.view = JUST_STRANGE + (1e-9 if chunk.strange else -1e-9)
-        worst = place == chunk.place
-        odds, risk = chunk.odds if worst else -60.0, ALARM if worst and chunk.alarm else nextafter(ALARM, 0.0)
-        tokens = Tokens((1 + self.count % (SIZE - 1),), (self.count % BUCKETS,), (self.count,))
-        self.adaptation.observe(self.notes, tokens, odds, risk, chunk.day * DAY + place if chunk.day else 0)
-        self.count += 1
+    def act(self, *moments: tuple[Chunk, int]) -> None:
+        """Observe actions, each a place in a chunk, all at once; an action's number is its mark."""
+        batch, odds, risks = [], [], []
+        for chunk, place in moments:
+            self.pupil.view = JUST_STRANGE + (1e-9 if chunk.strange else -1e-9)
+            worst = place == chunk.place
+            odds.append(chunk.odds if worst else -60.0)
+            risks.append(ALARM if worst and chunk.alarm else nextafter(ALARM, 0.0))
+            batch.append(Tokens((1 + self.count % (SIZE - 1),), (self.count % BUCKETS,), (self.count,)))
+            self.count += 1
+        time = chunk.day * DAY + place if chunk.day else 0
+        self.adaptation.observe(self.notes, batch, odds, risks, time)
 
     @property
     def weights(self) -> list[float]:
@@ -187,13 +191,36 @@ def test_what_is_learned_when_and_how_much(chunks: list[Chunk], usual: float) ->
     assert taught == list(range(WINDOW * max(len(chunks) - 1, 0)))
 
 
+@settings(max_examples=40, deadline=None)
+@given(histories().filter(bool), st.lists(st.integers(1, WINDOW), min_size=1, max_size=30), st.data())
+def test_several_at_once_are_as_one_by_one(chunks: list[Chunk], sizes: list[int], data: st.DataObject) -> None:
+    """However many are observed at once, as far as there is room, also after a restart, the same is learned."""
+    whole, course = Course(usual=110.0).take(*chunks), Course(usual=110.0)
+    moments = [(chunk, place) for chunk in chunks for place in range(WINDOW)]
+    restart, pieces = data.draw(st.integers(0, len(moments))), cycle(sizes)
+    while course.count < len(moments):
+        room = course.adaptation.room
+        assert room == WINDOW - course.count % WINDOW
+        begin = course.count
+        course.act(*moments[begin : begin + min(next(pieces), room)])
+        if begin <= restart < course.count:
+            saved = json.loads(msgspec.json.encode([course.adaptation.to_json(), course.progress]))
+            again = Course(110.0, msgspec.convert(saved[1], Progress))
+            again.adaptation.restore(saved[0], SIZE)
+            again.count, again.notes = course.count, course.notes
+            course = again
+    assert course.notes.taught == whole.notes.taught
+    assert course.progress == whole.progress
+    assert course.adaptation.to_json() == whole.adaptation.to_json()
+
+
 def test_nothing_is_learned_before_the_next_chunk_is_judged() -> None:
     """Up to the 199th action nothing is learned, and with the 200th the first hundred."""
     course = Course()
     for place in range(2 * WINDOW - 1):
-        course.act(Chunk(), place)
+        course.act((Chunk(), place))
     assert course.notes.taught == []
-    course.act(Chunk(), 0)
+    course.act((Chunk(), 0))
     assert [numbers for numbers, _ in course.notes.taught] == [list(range(WINDOW))]
 
 
@@ -254,13 +281,13 @@ def test_it_goes_on_exactly_after_a_round_trip(data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(places)))
     first = Course(usual=110.0)
     for chunk, place in places[:cut]:
-        first.act(chunk, place)
+        first.act((chunk, place))
     saved = json.loads(msgspec.json.encode([first.adaptation.to_json(), first.progress]))
     second = Course(110.0, msgspec.convert(saved[1], Progress))
     second.adaptation.restore(saved[0], SIZE)
     second.count = cut
     for chunk, place in places[cut:]:
-        second.act(chunk, place)
+        second.act((chunk, place))
     assert first.notes.taught + second.notes.taught == whole.notes.taught
     assert second.progress == whole.progress
     assert second.adaptation.to_json() == whole.adaptation.to_json()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter, deque
 
 import numpy as np
@@ -51,6 +54,17 @@ def streams(draw: st.DrawFn) -> list[Keys]:
     return found
 
 
+@st.composite
+def rounds(draw: st.DrawFn) -> list[Keys]:
+    """Make a few actions that come round and round, so that what goes is often what comes; then others."""
+    found: list[Keys] = []
+    pairs = st.tuples(st.integers(0, 3), st.integers(0, 4))
+    for _ in range(draw(st.integers(1, 3))):
+        one = draw(st.sampled_from([2, 4, 5, 7, 10]).flatmap(lambda n: st.lists(pairs, min_size=n, max_size=n)))
+        found += one * draw(st.integers(1, 60))
+    return found
+
+
 class TestAdmission:
     """What is in a user's window."""
 
@@ -66,6 +80,18 @@ class TestAdmission:
             runs, same = (Counter(column) for column in zip(*expected, strict=True))
             assert max((n for run, n in runs.items() if run), default=0) <= MOST
             assert max(same.values()) <= MOST
+
+    @given(streams() | rounds())
+    def test_the_counts_are_those_of_the_window(self, stream: list[Keys]) -> None:
+        """After any action it knows of each run and saying how many the window holds, and of no other."""
+        admission = Admission()
+        for keys in stream:
+            admission.admit(keys)
+            runs, same = (Counter(column) for column in zip(*admission.window, strict=True))
+            assert admission._runs == runs
+            assert admission._same == same
+        again = Admission(admission.window)
+        assert (again._runs, again._same) == (admission._runs, admission._same)
 
     @given(streams())
     def test_who_has_room_comes_in(self, stream: list[Keys]) -> None:
@@ -131,13 +157,28 @@ class TestKeys:
 
     @given(st.integers(), st.text(), st.text(), st.text())
     def test_any_action_has_keys(self, time: int, query: str, column: str, value: str) -> None:
-        """Whatever an action holds, its keys are small whole numbers, and the same a second time."""
+        """Whatever an action holds, its keys are whole numbers of 64 bits, and the same a second time."""
         action = Action(time, "", "alice", query + "\ud800", "added", {column: value})
         run, same = keys_of(action, TOKENIZER.encode(action))
         assert (run, same) == keys_of(action, TOKENIZER.encode(action))
         assert 0 <= run < 1 << 33
-        assert 0 <= same < 1 << 32
+        assert -1 << 63 <= same < 1 << 63
         assert bool(run) is bool(time)
+
+    def test_the_process_does_not_matter(self) -> None:
+        """Keys that a checkpoint brings to another process are those that it would give, whatever its hashes."""
+        code = (
+            "from anomaly.admission import keys_of\n"
+            "from anomaly.osquery import Action\n"
+            "from anomaly.tokenizer import Tokens\n"
+            "action = Action(5, 'ws1', 'alice', 'shell_history', 'added', {'command': 'ls'})\n"
+            "print(keys_of(action, Tokens((1, 7), (3, 900), (0, 4_000_000_000))))"
+        )
+        printed = {
+            subprocess.check_output([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed})
+            for seed in ("0", "1", "2")
+        }
+        assert len(printed) == 1
 
 
 @st.composite

@@ -12,7 +12,7 @@ import pytest
 from anomaly.corpus import Corpus
 from anomaly.detectors.both import Both
 from anomaly.detectors.counts_fit import count, first_tokens
-from anomaly.detectors.interface import WINDOW, Detector, Evidence, State
+from anomaly.detectors.interface import WINDOW, Detector, State
 from anomaly.detectors.lstm import MIX, Lstm
 from anomaly.detectors.ocsvm import OneClassSvm, packed
 from anomaly.explanation import MAX_REASONS, MAX_TEXT, explain, spoken, unusual_hour
@@ -97,13 +97,16 @@ def svm_of(tokenizer: Tokenizer, *habits: Action) -> OneClassSvm:
 def reasons_of(
     tokenizer: Tokenizer, detector: Detector, *actions: Action, window: bool = False
 ) -> tuple[Reason, ...]:
-    """Score actions one after another and give the reasons of the last one."""
+    """Give the reasons of the last of some actions: the same one after another and all at once."""
     state: State = detector.start()
     reasons: tuple[Reason, ...] = ()
     for one in actions:
         tokens = tokenizer.encode(one)
-        evidence = detector.score(state, tokens)
-        reasons = explain(tokenizer, detector, state, one, tokens, evidence, window=window)
+        details = detector.judge(state, [tokens], [True]).details
+        reasons = explain(tokenizer, detector, details, 0, one, tokens, window=window)
+    batch = [tokenizer.encode(one) for one in actions]
+    details = detector.judge(detector.start(), batch, [True] * len(batch)).details
+    assert explain(tokenizer, detector, details, len(batch) - 1, actions[-1], batch[-1], window=window) == reasons
     return reasons
 
 
@@ -339,11 +342,18 @@ def test_spoken_is_what_the_tokens_stand_for() -> None:
 
 
 def test_another_detector_is_refused() -> None:
-    """A state that is not the detector's is a mistake in the program."""
+    """Details that are not the detector's are a mistake in the program."""
     tokenizer = fitted(HISTORY)
     lstm, svm = lstm_of(tokenizer), svm_of(tokenizer, action(command="ls"))
     one = action(command="ls")
-    evidence = Evidence(0.0, 0.0, (0.0,), (1.0, 1.0))
-    for detector, name in ((lstm, "Lstm"), (Both(lstm, svm), "Both")):
-        with pytest.raises(TypeError, match=name):
-            explain(tokenizer, detector, svm.start(), one, tokenizer.encode(one), evidence, window=False)
+    tokens = tokenizer.encode(one)
+    foreseen = lstm.judge(lstm.start(), [tokens], [True]).details
+    around = svm.judge(svm.start(), [tokens], [True]).details
+    for detector, details in (
+        (lstm, around),
+        (Both(lstm, svm), around),
+        (svm, foreseen),
+        (svm, (foreseen, around)),
+    ):
+        with pytest.raises(TypeError, match=type(detector).__name__):
+            explain(tokenizer, detector, details, 0, one, tokens, window=False)

@@ -21,7 +21,8 @@ from anomaly import harvest
 from anomaly.adaptation import Progress
 from anomaly.corpus import Corpus
 from anomaly.detectors.interface import WINDOW, Algorithm
-from anomaly.detectors.ocsvm import GAMMA, OneClassSvm
+from anomaly.detectors.ocsvm import OneClassSvm
+from anomaly.detectors.ocsvm_state import GAMMA
 from anomaly.enrolment import Enrolled, Enrolment, enrol
 from anomaly.harvest import Watch
 from anomaly.identity import Identities
@@ -33,6 +34,7 @@ from anomaly.sources.interface import Line
 from anomaly.sources.tail import LogSource
 from anomaly.store import Store
 from anomaly.tokenizer import Encoded, Tokenizer
+from tests.conftest import judge_one
 
 if TYPE_CHECKING:
     from tests.conftest import Event, Trained
@@ -130,14 +132,15 @@ def test_2_lstm_equals_keras(actions: list[Action]) -> None:
     state = lstm.start()
     compared = 0
     for step in range(count - 1):
-        lstm.advance(state, encoded.tokens(step))
+        lstm._advance(state, [encoded.tokens(step)], [True])
         for token in encoded.tokens(step + 1).ids:
             head = next(head for head in tokenizer.heads if head.start <= token < head.stop)
             column = logits[step, head.start : head.stop].astype(np.float64)
             expected = column - column.max() - np.log(np.exp(column - column.max()).sum())
             np.testing.assert_allclose(lstm.log_probabilities(state.hidden, token), expected, rtol=0, atol=1e-5)
             share = np.exp(expected[token - head.start])
-            assert lstm._probability(state.hidden, token) == pytest.approx(share, abs=1e-5)
+            (given,) = lstm._probabilities(state.hidden[None], np.array([token]))
+            assert given == pytest.approx(share, abs=1e-5)
             compared += 1
     assert compared > 2 * count
 
@@ -164,7 +167,7 @@ def test_2_ocsvm_equals_sklearn(actions: list[Action], monkeypatch: pytest.Monke
     total = float(framework.dual_coef_.sum())
     assert framework.gamma == GAMMA
     state = svm.start()
-    margins = [svm.score(state, encoded.tokens(action)).views[0] for action in range(len(corpus))]
+    margins = [judge_one(svm, state, encoded.tokens(action)).views[0] for action in range(len(corpus))]
     bags = ocsvm_fit._bags(encoded, [range(len(corpus))]).astype(np.float64)
     bags /= np.linalg.norm(bags, axis=1, keepdims=True)
     expected = -framework.decision_function(bags) / total

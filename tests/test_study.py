@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,12 +65,15 @@ class Spy(Detector):
         """Begin."""
         return Seen()
 
-    def score(self, state: Any, tokens: Tokens, *, admit: bool = True) -> Evidence:  # noqa: ANN401 - any state
+    def judge(self, state: Any, batch: Sequence[Tokens], admit: Sequence[bool]) -> Evidence:  # noqa: ANN401 - any state
         """Count."""
-        assert admit
-        state.count += 1
-        self.asked.append(tokens)
-        return Evidence(0.0, float(tokens.buckets[1]), (float(state.count), -1.0), ())
+        assert all(admit)
+        assert len(admit) == len(batch)
+        views = [(state.count + number, -1.0) for number in range(1, len(batch) + 1)]
+        state.count += len(batch)
+        self.asked += batch
+        buckets = np.array([float(tokens.buckets[1]) for tokens in batch])
+        return Evidence(np.zeros(len(batch)), buckets, np.array(views, dtype=np.float64), ())
 
     def against(self, others: NDArray[np.float64]) -> Detector:
         """Take note."""

@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 
+from anomaly.osquery import Action
+from anomaly.records import ModelRef, Score
 from anomaly.tally import EVERY, FIRST, Reports, Tally
 
 
@@ -84,3 +86,16 @@ def test_skipped_lines_are_one_sentence_a_minute_by_reason(
 def test_the_summary_of_nothing_is_short() -> None:
     """A run that met nothing says so, without a word about skipped lines."""
     assert Tally().summary() == "0 lines, 0 actions, 0 scored."
+
+
+def test_scores_are_counted_by_severity() -> None:
+    """Batch after batch each score counts once by its severity, and as scored where it has a figure."""
+    action = Action(5, "ws1", "alice", "shell_history", "added", {})
+    risks = [(None, None), (3.0, 0.0), (3.0, 100.0), (None, 100.0), (99.0, 1.0)]
+    scores = [Score("f:1", action, score, risk, 1.0, ModelRef("LSTM", 1, "ready")) for score, risk in risks]
+    tally = Tally()
+    for batch in (scores[:2], [], scores[2:]):
+        tally.count(batch)
+    assert tally.severities == Counter(score.severity for score in scores)
+    assert tally.scored == 3
+    assert tally.worst() == max((score.severity for score in scores), key=lambda severity: severity.rank)

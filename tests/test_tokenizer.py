@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from anomaly.corpus import Corpus, Rows
+from anomaly.corpus import IDENTITY_COLUMNS, MAX_FIELDS, Corpus, Rows
 from anomaly.osquery import Action
 from anomaly.tokenizer import BUCKETS, NEW_BUCKETS, Tokenizer
 from anomaly.vocabulary import Head
@@ -46,6 +46,18 @@ STRANGE = st.builds(
     columns=st.dictionaries(TEXT | st.just("command"), VALUES, max_size=40),
 )
 LOGS = st.lists(ACTIONS, max_size=40)
+NAMES = (*sorted(IDENTITY_COLUMNS), "pid", "path", "", *(f"column {number}" for number in range(40)))
+WIDE = st.builds(
+    lambda names, values, query: Action(
+        5, "ws1", "alice", query, "added", dict(zip(names, values, strict=False)), baseline=False
+    ),
+    st.integers(0, 40).flatmap(
+        lambda least: st.lists(st.sampled_from(NAMES), unique=True, min_size=least, max_size=45)
+    ),
+    st.lists(st.sampled_from(("", "ls", "/bin/ls", "1007", "10.0.0.1")), min_size=45, max_size=45),
+    st.sampled_from(("process_events", "shell_history")),
+)
+"""Rows of up to 45 columns: more than MAX_FIELDS, those that say who acts among them."""
 
 
 def action(query: str = "shell_history", **columns: str) -> Action:
@@ -105,6 +117,36 @@ class TestOneTokenizer:
         encoded = tokenizer.encode_all(corpus, corpus.rows())
         one_by_one = loaded(tokenizer)  # has no value resolved yet
         assert [encoded.tokens(n) for n in range(len(actions))] == [one_by_one.encode(one) for one in actions]
+
+    @settings(deadline=None, max_examples=40)
+    @given(st.lists(WIDE, min_size=1, max_size=8), st.lists(WIDE, max_size=8), st.integers(0, 2**32 - 1))
+    def test_wide_rows_are_encoded_as_their_actions_are(
+        self, known: list[Action], unknown: list[Action], salt: int
+    ) -> None:
+        """So are rows of more columns than are looked at, of silent, identity and unseen ones, in any order."""
+        numbers = [action("process_events", pid=str(1000 + 7 * n), path="/bin/ls") for n in range(60)]
+        actions = [*numbers, *known, *unknown]
+        corpus = corpus_of(actions)
+        keep = np.arange(len(actions)) < len(numbers) + len(known)
+        tokenizer = Tokenizer.fit(corpus, corpus.rows(), keep, salt)
+        assert ("process_events", "pid") in tokenizer.silent
+        encoded = tokenizer.encode_all(corpus, corpus.rows())
+        one_by_one = loaded(tokenizer)
+        for number, one in enumerate(actions):
+            assert encoded.tokens(number) == one_by_one.encode(one)
+            spoken = [item for item in one.columns.items() if item[0] not in IDENTITY_COLUMNS][:MAX_FIELDS]
+            heard = [item for item in spoken if (one.query, item[0]) not in tokenizer.silent]
+            assert [(column, value) for column, value, _ in one_by_one.columns(one)] == heard
+            assert len(encoded.tokens(number).buckets) == 1 + len(heard)
+
+    @settings(deadline=None, max_examples=40)
+    @given(LOGS, st.data())
+    def test_a_batch_is_its_actions(self, actions: list[Action], data: st.DataObject) -> None:
+        """Consecutive actions are, all at once, the same tokens as each by itself."""
+        corpus = corpus_of(actions)
+        encoded = fitted(actions).encode_all(corpus, corpus.rows())
+        begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(actions))] * 2)))
+        assert encoded.batch(range(begin, end)) == [encoded.tokens(number) for number in range(begin, end)]
 
     @settings(deadline=None, max_examples=60)
     @given(LOGS, LOGS)

@@ -28,6 +28,7 @@ from anomaly.store import Store
 from anomaly.study import Study, Trial, study
 from anomaly.tokenizer import Tokenizer, Tokens
 from anomaly.training import adapting_odds, check_enough, claim, conclude, enough, filtered_odds, learner, weigh
+from tests.conftest import judge_one
 
 OCSVM = learner(Algorithm.OCSVM, 0)
 NOBODY = Identities(hostname="")
@@ -94,11 +95,11 @@ class Drifting(Detector):
         self.states.append(Learning())
         return self.states[-1]
 
-    def score(self, state: Any, tokens: Tokens, *, admit: bool = True) -> Evidence:  # noqa: ANN401 - any state
+    def judge(self, state: Any, batch: Sequence[Tokens], admit: Sequence[bool]) -> Evidence:  # noqa: ANN401 - any state
         """Judge."""
-        state.seen += int(admit)
-        view = tokens.buckets[1] / 1024.0 - 0.01 * len(state.learned)
-        return Evidence(0.0, 0.0, (view,), ())
+        state.seen += sum(admit)
+        views = [(tokens.buckets[1] / 1024.0 - 0.01 * len(state.learned),) for tokens in batch]
+        return Evidence(np.zeros(len(batch)), np.zeros(len(batch)), np.array(views), ())
 
     def learn(self, state: Any, chunk: Sequence[Tokens], weight: float) -> None:  # noqa: ANN401 - any state
         """Learn."""
@@ -312,7 +313,7 @@ def test_calibration_fits_the_actions_to_come(
     for model in trained_models.values():
         state = model.detector.start()
         own = [action for action in actions if action.user == "alice" and not action.baseline]
-        evidence = [model.detector.score(state, model.tokenizer.encode(action)) for action in own]
+        evidence = [judge_one(model.detector, state, model.tokenizer.encode(action)) for action in own]
         scores = np.array([model.calibration.action.score(found.action) for found in evidence])
         assert (scores >= 10).mean() < 0.2
         assert (scores >= 20).mean() < 0.05

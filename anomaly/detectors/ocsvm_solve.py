@@ -63,7 +63,7 @@ class Kernel:
     def __init__(self, overlaps: NDArray[Any], gamma: float) -> None:
         self.shape = overlaps.shape
         self._overlaps, self._gamma = overlaps, gamma
-        self._lengths = np.sqrt(np.maximum(overlaps.diagonal(), 1.0))
+        self._lengths = np.sqrt(np.maximum(overlaps.diagonal().astype(np.float64), 1.0))
         self._rows: dict[int, Reals] = {}
 
     def __getitem__(self, row: int) -> Reals:

@@ -13,10 +13,11 @@ from safetensors.numpy import load, save
 from anomaly.calibration import Tail
 from anomaly.detectors.both import Both, BothState, part
 from anomaly.detectors.counts import Counts
-from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Evidence
+from anomaly.detectors.interface import WINDOW, Algorithm, Arrays
 from anomaly.detectors.lstm import Lstm
 from anomaly.detectors.ocsvm import REFIT, OneClassSvm, packed
 from anomaly.tokenizer import BUCKETS, Tokens
+from tests.conftest import Verdict, judge_one
 
 UNITS = 3
 STARTS = np.array([1, 4, 9], dtype=np.int32)
@@ -67,11 +68,11 @@ def both(request: pytest.FixtureRequest) -> Both:
     return Both(lstm, OneClassSvm(bags(6), np.full(6, 1 / 6), 0.8, buckets, packed(bags(25))))
 
 
-def run(both: Both, state: BothState, actions: list[Tokens], *, learn: float = 0.0) -> list[Evidence]:
+def run(both: Both, state: BothState, actions: list[Tokens], *, learn: float = 0.0) -> list[Verdict]:
     """Score actions; with ``learn`` as a weight, learn each hundred when it is over."""
     found = []
     for number, tokens in enumerate(actions, 1):
-        found.append(both.score(state, tokens))
+        found.append(judge_one(both, state, tokens))
         if learn and number % WINDOW == 0:
             both.learn(state, actions[number - WINDOW : number], learn)
     return found
@@ -95,9 +96,9 @@ def kept(both: Both, state: BothState) -> tuple[object, ...]:
     return state.to_json(), {name: (a.shape, a.tobytes()) for name, a in both.learned(state).items()}
 
 
-def flat(found: list[Evidence]) -> list[float]:
+def flat(found: list[Verdict]) -> list[float]:
     """Give all figures in a row."""
-    return [f for one in found for f in (*one[:2], *one.views, *one.shares)]
+    return [f for each in found for f in (*each[:2], *each.views, *each.shares)]
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
@@ -107,10 +108,12 @@ def test_each_view_is_what_it_is_alone(both: Both, weight: float) -> None:
     assert both.algorithm is Algorithm.BOTH
     for number, tokens in enumerate(sequence(REFIT * WINDOW + 50), 1):
         admit = number % 7 > 0
-        evidence = both.score(state, tokens, admit=admit)
-        one = both.sequence.score(sequence_state, tokens, admit=admit)
-        two = both.window.score(window_state, tokens, admit=admit)
-        assert evidence == (one.surprise, one.action, one.views + two.views, one.shares)
+        evidence = judge_one(both, state, tokens, admit=admit)
+        first = judge_one(both.sequence, sequence_state, tokens, admit=admit)
+        second = judge_one(both.window, window_state, tokens, admit=admit)
+        assert evidence == first._replace(
+            views=first.views + second.views, shares=first.shares + second.shares, missing=second.missing
+        )
         if number % WINDOW == 0:
             chunk = sequence(REFIT * WINDOW + 50)[number - WINDOW : number]
             both.learn(state, chunk, weight)
@@ -137,7 +140,7 @@ def test_a_saved_state_goes_on(both: Both, chunks: int) -> None:
     again = moved(both, state)
     assert kept(both, again) == kept(both, state)
     assert both.as_trained(again) == pytest.approx(both.as_trained(state), abs=1e-9)
-    found, expected = (run(both, one, sequence(220, 8), learn=1.0) for one in (again, state))
+    found, expected = (run(both, each, sequence(220, 8), learn=1.0) for each in (again, state))
     assert flat(found) == pytest.approx(flat(expected), abs=1e-9)
 
 
@@ -146,7 +149,7 @@ def test_not_admitted_is_not_there(both: Both) -> None:
     state = taught(both, 2)
     before = kept(both, state)
     for tokens in sequence(20, 9):
-        both.score(state, tokens, admit=False)
+        judge_one(both, state, tokens, admit=False)
     assert kept(both, state) == before
 
 
@@ -187,10 +190,10 @@ def test_against_others(both: Both) -> None:
     other = both.against(prior)
     assert other.window is both.window
     assert other.sequence.counts.prior.tolist() == prior.tolist()
-    one, two = both.score(both.start(), sequence(1)[0]), other.score(other.start(), sequence(1)[0])
-    assert one.views[-1] == two.views[-1]
-    assert len(two.views) == 3
-    assert one.views[:-1] != two.views[:-1]
+    mine, theirs = (judge_one(model, model.start(), sequence(1)[0]).views for model in (both, other))
+    assert mine[-1] == theirs[-1]
+    assert len(theirs) == 3
+    assert mine[:-1] != theirs[:-1]
 
 
 def test_arrays_make_the_same_model(both: Both) -> None:

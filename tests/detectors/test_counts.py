@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import log
+from itertools import pairwise
+from math import isfinite, log
+from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
@@ -46,6 +48,11 @@ def counts(*, others: bool = True) -> Counts:
 def probability(model: Counts, state: CountState, token: int, mark: int = 0) -> float:
     """Give the probability of a token."""
     return model.judge(state, token, mark).probability
+
+
+def learned(model: Counts, state: CountState, token: int, mark: int) -> float:
+    """Give what a value that training did not know weighs by now."""
+    return state.fresh.get((token, mark), 0.0) * float(state.scale[model._column[token]])
 
 
 def column(model: Counts, state: CountState, number: int) -> list[float]:
@@ -210,7 +217,7 @@ def test_a_learned_value_is_likelier_than_one_never_seen(chunks: list[tuple[list
         for mark in range(1, 6):
             known, unknown = (probability(model, state, token, m) for m in (mark, 99))
             assert known >= unknown
-            assert state.fresh.get((token, mark), 0.0) < 1e-9 or known > unknown
+            assert learned(model, state, token, mark) < 1e-9 or known > unknown
 
 
 def test_a_new_value_fades() -> None:
@@ -223,7 +230,7 @@ def test_a_new_value_fades() -> None:
         model.learn(state, [Tokens((1, 4), ())] * 100, 1.0)
         found.append(probability(model, state, 8, 77))
     assert found == sorted(found, reverse=True)
-    assert state.fresh[8, 77] == pytest.approx(10 * (1 - 100 / 850) ** 20)
+    assert learned(model, state, 8, 77) == pytest.approx(10 * (1 - 100 / 850) ** 20)
 
 
 def test_new_values_are_bounded() -> None:
@@ -258,6 +265,106 @@ def test_what_was_saved_goes_on(chunks: list[tuple[list[Tokens], float]], cut: i
         model.learn(again, chunk, weight)
     assert everything(model, again) == everything(model, state)
     assert list(again.fresh.items()) == list(state.fresh.items())
+
+
+class Plain:
+    """The same counts as they are described: every number is held, and multiplied, by itself."""
+
+    def __init__(self) -> None:
+        self.own: list[float] = OWN.tolist()
+        self.fresh: dict[tuple[int, int], float] = {}
+        self.spans = [range(start, stop) for start, stop in pairwise(STARTS.tolist())]
+        self.totals = [sum(self.own[token] for token in span) for span in self.spans]
+        self.begun = list(self.totals)
+
+    def learn(self, chunk: list[Tokens], weight: float) -> None:
+        """Forget, column by column, as much as comes in; then count."""
+        if weight <= 0:
+            return
+        for number, span in enumerate(self.spans):
+            seen = weight * sum(token in span for tokens in chunk for token in tokens.ids)
+            keep = max(1.0 - seen / max(self.begun[number], LEAST_MEMORY), 0.0)
+            self.totals[number] = self.totals[number] * keep + seen
+            for token in span:
+                self.own[token] *= keep
+            for key in self.fresh:
+                if key[0] in span:
+                    self.fresh[key] *= keep
+        for tokens in chunk:
+            for token, mark in zip(tokens.ids, tokens.marks or [0] * len(tokens.ids), strict=True):
+                if mark and (token, mark) in self.fresh:
+                    self.fresh[token, mark] += weight
+                    continue
+                if mark:
+                    self.fresh[token, mark] = weight
+                self.own[token] += weight
+
+    def probability(self, token: int, mark: int) -> float:
+        """Give the probability of a token, or of a value that training did not know."""
+        total = next(t for t, span in zip(self.totals, self.spans, strict=True) if token in span) + PRIOR
+        weight = self.own[token] + PRIOR * float(SHARES[token]) + self.fresh.get((token, mark), 0.0)
+        return float(min(weight / total, 1.0))
+
+
+def alike(model: Counts, state: CountState, plain: Plain) -> bool:
+    """Say whether every token, and value, is as probable by both, and every value weighs the same."""
+    keys = [(token, mark) for token in range(1, SIZE) for mark in range(7)]
+    found = [probability(model, state, *key) for key in keys]
+    weights = [learned(model, state, *key) for key in plain.fresh]
+    return (
+        found == pytest.approx([plain.probability(*key) for key in keys], rel=1e-9)
+        and weights == pytest.approx(list(plain.fresh.values()), rel=1e-6, abs=1e-200)
+        and list(state.fresh) == list(plain.fresh)
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.lists(ACTIONS | MARKED, max_size=60), st.floats(0, 1)), max_size=8), st.booleans())
+def test_counting_is_as_described(chunks: list[tuple[list[Tokens], float]], saving: bool) -> None:  # noqa: FBT001
+    """Whatever is learned, and whenever it is saved, the probabilities are those of counting one by one."""
+    model, plain = counts(), Plain()
+    state = model.start()
+    for chunk, weight in chunks:
+        model.learn(state, chunk, weight)
+        plain.learn(chunk, weight)
+        assert alike(model, state, plain)
+        if saving:
+            model.learned(state)
+            assert state.scale.tolist() == [1.0] * 3
+            assert alike(model, state, plain)
+
+
+def test_counting_goes_on_for_years() -> None:
+    """Where scales fall below any float, time and again, they are multiplied out and all is as counted plainly."""
+    model, plain, draw = counts(), Plain(), Random(3)  # noqa: S311 - sample data
+    state, low, multiplied = model.start(), 1.0, 0
+    known = [[Tokens((1, 4), ())] * 240, [Tokens((2, 7, 9), ())] * 240]
+    for number in range(6000):
+        chunk = known[number % 2]
+        if number % 50 == 49:  # values come up from time to time, and some of them again
+            chunk = [Tokens((3, token), (), (0, draw.randrange(1, 7))) for token in (8, 8, 4)]
+        model.learn(state, chunk, 0.9)
+        plain.learn(chunk, 0.9)
+        before, low = low, float(state.scale.min())
+        multiplied += low > before
+        if low > before or number % 50 == 49:
+            assert alike(model, state, plain)
+            assert all(isfinite(weight) for weight in state.fresh.values())
+    assert multiplied >= 6
+    assert alike(model, state, plain)
+    assert everything(model, model.resume(moved(model, state))) == everything(model, state)
+
+
+@pytest.mark.parametrize("count", [499, 500, 849, 850, 900, 2000])
+def test_a_chunk_that_fills_the_memory(count: int) -> None:
+    """A chunk of as much as is remembered, or more, leaves nothing of what was before, and no number is lost."""
+    model, plain = counts(), Plain()
+    state = model.start()
+    for chunk in ([Tokens((1, 8), (), (0, 5))], [Tokens((1, 4, 9), ())] * count, [Tokens((1, 8), (), (0, 6))]):
+        model.learn(state, chunk, 1.0)
+        plain.learn(chunk, 1.0)
+        assert alike(model, state, plain)
+        assert np.isfinite(state.probability).all()
 
 
 def test_a_state_is_its_owners() -> None:

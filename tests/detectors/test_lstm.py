@@ -13,10 +13,11 @@ from safetensors.numpy import load, save
 
 from anomaly.calibration import Tail
 from anomaly.detectors.counts import Counts
-from anomaly.detectors.interface import WINDOW, Arrays, Evidence
+from anomaly.detectors.interface import WINDOW, Arrays
 from anomaly.detectors.lstm import FOREIGN_MIX, MIX, Lstm
 from anomaly.detectors.lstm_state import LstmState
 from anomaly.tokenizer import Tokens
+from tests.conftest import Verdict, judge_one
 
 UNITS = 5
 STARTS = np.array([1, 4, 9, 12], dtype=np.int32)
@@ -80,13 +81,13 @@ def sequence(count: int, seed: int = 1) -> list[Tokens]:
     return found
 
 
-def run(lstm: Lstm, state: LstmState, actions: list[Tokens], *, learn: float = 0.0) -> list[Evidence]:
+def run(lstm: Lstm, state: LstmState, actions: list[Tokens], *, learn: float = 0.0) -> list[Verdict]:
     """Score actions; with ``learn`` as a weight, learn each fifty before the next."""
     found = []
     for number, tokens in enumerate(actions):
         if learn and number and number % 50 == 0:
             lstm.learn(state, actions[number - 50 : number], learn)
-        found.append(lstm.score(state, tokens))
+        found.append(judge_one(lstm, state, tokens))
     return found
 
 
@@ -96,9 +97,9 @@ def moved(lstm: Lstm, state: LstmState) -> LstmState:
     return lstm.resume(json.loads(json.dumps(state.to_json())), arrays)
 
 
-def flat(found: list[Evidence]) -> list[float]:
+def flat(found: list[Verdict]) -> list[float]:
     """Give all figures in a row."""
-    return [figure for one in found for figure in (one.surprise, one.action, *one.views, *one.shares)]
+    return [figure for each in found for figure in (*each[:2], *each.views, *each.shares)]
 
 
 def kept(lstm: Lstm, state: LstmState) -> tuple[object, ...]:
@@ -145,8 +146,8 @@ def test_scores_are_the_textbooks(lstm: Lstm, arrays: Arrays) -> None:
         cell = keep * cell + let_in * np.tanh(np.split(gates, 4)[2])
         hidden = let_out * np.tanh(cell)
         predicted_from = state.hidden.tolist()
-        evidence, entry = lstm.score(state, tokens), state.entries[-1]
-        assert state.before.tolist() == predicted_from != state.hidden.tolist()  # explanations ask for it
+        evidence, entry = judge_one(lstm, state, tokens), state.entries[-1]
+        assert list(evidence.before) == predicted_from != state.hidden.tolist()  # explanations ask for it
         assert evidence.surprise == evidence.action == pytest.approx(bits, abs=1e-3)
         assert len(evidence.shares) == len(tokens.ids)
         assert all(0 < share <= 1 for share in evidence.shares)
@@ -158,7 +159,7 @@ def test_scores_are_the_textbooks(lstm: Lstm, arrays: Arrays) -> None:
 def test_no_value_costs_more_than_its_count(lstm: Lstm, arrays: Arrays) -> None:
     """However sure the network is of something else, a value costs no more bits than its rarity and a little."""
     sure = Lstm.from_arrays(arrays | {"output_bias": np.where(np.arange(SIZE) == 4, 200, 0).astype(np.float32)})
-    evidence = sure.score(lstm.start(), Tokens((1, 7), ()))
+    evidence = judge_one(sure, lstm.start(), Tokens((1, 7), ()))
     assert evidence.shares[1] == pytest.approx(MIX * lstm.counts.probabilities()[7])
 
 
@@ -177,8 +178,8 @@ def test_what_is_carried_along_is_exact(seed: int, count: int, weight: float, ot
 
 def test_starting_twice_is_two_states(either: Lstm) -> None:
     """A state is its owner's alone: what one scores and learns, another does not see, nor does the model."""
-    one, two = either.start(), either.start()
-    first = run(either, one, sequence(120), learn=1.0)
+    mine, two = either.start(), either.start()
+    first = run(either, mine, sequence(120), learn=1.0)
     assert run(either, two, sequence(120), learn=1.0) == first
     assert run(either, either.start(), sequence(1)) == first[:1]
 
@@ -211,13 +212,13 @@ def test_not_admitted_is_not_there(either: Lstm) -> None:
     for number, tokens in enumerate(sequence(120)):
         if number % 3 == 0:
             before = kept(either, state)
-            considered = either.score(state, sequence(1, 500 + number)[0], admit=False)
+            considered = judge_one(either, state, sequence(1, 500 + number)[0], admit=False)
             assert kept(either, state) == before
             assert considered.views == pytest.approx(scratch(either, state), abs=1e-9)
             again = either.resume(json.loads(json.dumps(state.to_json())))
-            admitted = either.score(again, sequence(1, 500 + number)[0])
+            admitted = judge_one(either, again, sequence(1, 500 + number)[0])
             assert considered[:2] + considered[3:] == admitted[:2] + admitted[3:]
-        assert either.score(state, tokens) == either.score(twin, tokens)
+        assert judge_one(either, state, tokens) == judge_one(either, twin, tokens)
 
 
 def test_as_trained(either: Lstm) -> None:
@@ -225,7 +226,7 @@ def test_as_trained(either: Lstm) -> None:
     state, twin = either.start(), either.start()
     moves = 0.0
     for number, tokens in enumerate(sequence(260)):
-        seen, plain = either.score(state, tokens), either.score(twin, tokens)
+        seen, plain = judge_one(either, state, tokens), judge_one(either, twin, tokens)
         if number < 50:
             assert either.as_trained(state) == pytest.approx(seen.views, abs=1e-9)
         if number % 50 == 49:

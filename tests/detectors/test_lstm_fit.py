@@ -15,6 +15,7 @@ from anomaly.detectors.lstm import MIX, Lstm
 from anomaly.detectors.lstm_fit import LstmLearner
 from anomaly.osquery import Action
 from anomaly.tokenizer import Encoded, Tokenizer
+from tests.conftest import judge_one
 
 Made = tuple[Tokenizer, Encoded]
 
@@ -80,7 +81,7 @@ def test_training_learns(made: Made) -> None:
     """After some epochs the user's next action is less of a surprise than by its counts alone."""
     trained, (_, encoded) = fit(made, epochs=80), made
     state = trained.start()
-    found = np.mean([trained.score(state, encoded.tokens(number)).surprise for number in range(400)])
+    found = np.mean([judge_one(trained, state, encoded.tokens(number)).surprise for number in range(400)])
     ids = encoded.ids[encoded.ids > 0]
     plain = -np.log2(trained.counts.probabilities()[ids]).sum() / 400
     assert found < 0.6 * plain
@@ -99,10 +100,10 @@ def test_scores_are_those_of_keras(made: Made) -> None:
     entered = np.where((ids > 0)[..., None], trainer.embed(ids).numpy(), 0.0).sum(axis=1)[None]
     logits = trainer.out(trainer.lstm(entered.astype(np.float32))[0]).numpy()[0].astype(np.float64)
     counted = lstm.counts.probabilities()
-    lstm.score(state, encoded.tokens(0))
+    judge_one(lstm, state, encoded.tokens(0))
     for number in range(1, 200):
         tokens = encoded.tokens(number)
-        evidence, network = lstm.score(state, tokens), state.entries[-1].network
+        evidence, network = judge_one(lstm, state, tokens), state.entries[-1].network
         for token, given, share in zip(tokens.ids, network, evidence.shares, strict=True):
             head = next(head for head in tokenizer.heads if head.start <= token < head.stop)
             powers = np.exp(logits[number - 1, head.start : head.stop])
@@ -122,7 +123,7 @@ def test_counts_without_a_network(made: Made) -> None:
     for number in range(50):
         tokens = encoded.tokens(number)
         expected = lstm.counts.probabilities()[list(tokens.ids)]
-        assert lstm.score(state, tokens).shares == pytest.approx(expected.tolist())
+        assert judge_one(lstm, state, tokens).shares == pytest.approx(expected.tolist())
 
 
 @pytest.mark.parametrize("network", [True, False])
@@ -184,8 +185,7 @@ def test_the_state_is_after_the_window(made: Made, lstm: Lstm) -> None:
     state = Lstm.from_arrays(
         lstm.arrays() | {n: np.zeros(lstm_fit.UNITS, np.float32) for n in ("hidden", "cell")}
     ).start()
-    for number in range(300, 400):
-        lstm.advance(state, encoded.tokens(number))
+    lstm._advance(state, encoded.batch(range(300, 400)), [True] * 100)
     assert state.hidden.tolist() == lstm.hidden.tolist()
     assert state.cell.tolist() == lstm.cell.tolist()
 

@@ -14,10 +14,13 @@ from safetensors.numpy import load, save
 
 from anomaly.detectors import ocsvm
 from anomaly.detectors.interface import WINDOW, Arrays
-from anomaly.detectors.ocsvm import REFIT, STRIDE, OneClassSvm, SupportVectors, WindowState, packed
+from anomaly.detectors.ocsvm import REFIT, STRIDE, OneClassSvm, packed
+from anomaly.detectors.ocsvm_state import SupportVectors, WindowState
 from anomaly.tokenizer import BUCKETS, Tokens
+from tests.conftest import judge_one, verdicts
 
 Buckets = tuple[int, ...]
+NOTHING = Tokens((1,), ())
 
 
 def draws(count: int, seed: int = 3, width: int = 40) -> list[Buckets]:
@@ -54,7 +57,7 @@ def taught(svm: OneClassSvm, state: WindowState, chunks: range, weight: float = 
     """Let a state score chunks and learn them."""
     for seed in chunks:
         for tokens in chunk(seed):
-            svm.score(state, tokens)
+            judge_one(svm, state, tokens)
         svm.learn(state, chunk(seed), weight)
     return state
 
@@ -87,7 +90,7 @@ def test_what_is_carried_along_is_exact(svm: OneClassSvm) -> None:
     state = svm.start()
     history = [tuple(b for b in row if b >= 0) for row in svm.window.tolist()]
     for number, buckets in enumerate(draws(500, 7, width=300)):
-        evidence = svm.score(state, Tokens((1,), buckets))
+        evidence = judge_one(svm, state, Tokens((1,), buckets))
         history = [*history, buckets][-WINDOW:]
         assert list(state.window) == history
         if number % 25 == 0 or number > 490:
@@ -105,9 +108,9 @@ def test_an_action_is_judged_by_what_only_it_brings(svm: OneClassSvm) -> None:
     state = svm.start()
     window = list(state.window)
     known = window[50]
-    assert svm.score(state, Tokens((1,), known)).action == 0.0
+    assert judge_one(svm, state, Tokens((1,), known)).action == 0.0
     strange = (*known, 900, 901)
-    evidence = svm.score(state, Tokens((1,), strange))
+    evidence = judge_one(svm, state, Tokens((1,), strange))
     left = [*window[2:], known]
     expected = scratch(svm.vectors, [*left, strange]) - scratch(svm.vectors, [*left, known])
     assert evidence.action == pytest.approx(expected, abs=1e-6)
@@ -120,11 +123,14 @@ def test_what_enters_leaves(pushed: list[tuple[int, ...]]) -> None:
     """Whatever has been in the window, when it has left nothing of it is left."""
     vectors = SupportVectors(np.eye(64, BUCKETS, dtype=np.uint8), np.ones(64), 0.0)
     state = WindowState(vectors, np.zeros((0, BUCKETS // 8), dtype=np.uint8), pushed)
+    twin = WindowState(vectors, state.pool, pushed)
     for _ in range(WINDOW):
-        state.push(())
-    assert state.active == 0
-    assert not any(state.counts)
-    assert not state.overlap.any()
+        state.walk([NOTHING], [True])
+    twin.walk([NOTHING] * WINDOW, [True] * WINDOW)
+    for left in (state, twin):
+        assert left.active == 0
+        assert not any(left.counts)
+        assert not left.overlap.any()
 
 
 @pytest.mark.parametrize("before", [0, 1, REFIT - 1, REFIT, REFIT + 3])
@@ -132,7 +138,7 @@ def test_a_saved_state_goes_on(svm: OneClassSvm, before: int) -> None:
     """A state that was saved goes on exactly as one that was not; without what was learned, as it was trained."""
     state = taught(svm, svm.start(), range(before))
     for buckets in draws(30):
-        svm.score(state, Tokens((1,), buckets))
+        judge_one(svm, state, Tokens((1,), buckets))
     again = moved(svm, state)
     assert kept(svm, again) == kept(svm, state)
     bare = svm.resume(state.to_json())
@@ -140,9 +146,9 @@ def test_a_saved_state_goes_on(svm: OneClassSvm, before: int) -> None:
     assert svm.as_trained(bare) == svm.as_trained(again) == svm.as_trained(state)
     for seed in range(before, before + 2):
         for tokens in chunk(seed):
-            assert svm.score(again, tokens) == svm.score(state, tokens)
-        for one in (again, state):
-            svm.learn(one, chunk(seed), 1.0)
+            assert judge_one(svm, again, tokens) == judge_one(svm, state, tokens)
+        for each in (again, state):
+            svm.learn(each, chunk(seed), 1.0)
     assert kept(svm, again) == kept(svm, state)
 
 
@@ -151,13 +157,13 @@ def test_not_admitted_is_not_there(svm: OneClassSvm) -> None:
     state = taught(svm, svm.start(), range(REFIT))
     for buckets in [(5, 210), (), (900, 901, 900), tuple(state.window[-1])]:
         before, window = kept(svm, state), list(state.window)
-        evidence = svm.score(state, Tokens((1,), buckets), admit=False)
+        evidence = judge_one(svm, state, Tokens((1,), buckets), admit=False)
         assert kept(svm, state) == before
         margin = scratch(state.vectors, window)
         assert evidence.surprise == pytest.approx(margin, abs=1e-6)
         assert evidence.views == (evidence.surprise,)
         assert evidence.action == pytest.approx(scratch(state.vectors, [*window, buckets]) - margin, abs=1e-6)
-        assert len(svm.shares(state, buckets)) == len(buckets)
+        assert len(evidence.shares) == len(buckets)
 
 
 def test_a_chunk_is_learned_window_by_window(svm: OneClassSvm) -> None:
@@ -189,7 +195,7 @@ def test_what_was_learned_is_fitted_in_time(svm: OneClassSvm) -> None:
     assert (vectors.weights > 0).all()
     bags = np.unpackbits(state.pool, axis=1)
     assert vectors.support.tolist() == bags[state.alphas > 0].tolist()
-    (margin,) = svm.score(state, chunk(REFIT)[0]).views
+    (margin,) = judge_one(svm, state, chunk(REFIT)[0]).views
     assert margin == pytest.approx(scratch(vectors, list(state.window)), abs=1e-6)
     assert margin < svm.as_trained(state)[0] - 0.1
     outside = [scratch(vectors, [tuple(np.flatnonzero(row).tolist())]) > 1e-4 for row in bags]
@@ -232,7 +238,7 @@ def test_as_trained(svm: OneClassSvm) -> None:
     state, twin = svm.start(), svm.start()
     for seed in range(REFIT + 1):
         for tokens in chunk(seed):
-            seen, plain = svm.score(state, tokens), svm.score(twin, tokens)
+            seen, plain = judge_one(svm, state, tokens), judge_one(svm, twin, tokens)
             assert svm.as_trained(state) == plain.views
             assert (seen.views == plain.views) == (seed < REFIT)
         before = svm.as_trained(state)
@@ -289,12 +295,11 @@ def test_unfit_learning_is_refused(svm: OneClassSvm, change: Callable[[Arrays], 
 def test_shares(svm: OneClassSvm) -> None:
     """A bucket's share is how many of the similar windows fill it: 1 where all do, 0 where none does."""
     everywhere = int(np.flatnonzero(svm.vectors.support.all(axis=0))[0])
+    tokens = Tokens((1,), (everywhere, 1000))
     for admit in (True, False):
-        state, buckets = svm.start(), (everywhere, 1000)
-        assert svm.score(state, Tokens((1,), buckets), admit=admit).shares == ()
-        assert svm.shares(state, buckets) == pytest.approx((1.0, 0.0))
+        assert judge_one(svm, svm.start(), tokens, admit=admit).shares == pytest.approx((1.0, 0.0))
     nothing = OneClassSvm(svm.vectors.support, np.zeros(11), 0.0, svm.window, svm.pool)
-    assert nothing.shares(nothing.start(), (everywhere, 1000)) == (0.0, 0.0)
+    assert judge_one(nothing, nothing.start(), tokens).shares == (0.0, 0.0)
 
 
 def test_shares_do_not_depend_on_admission(svm: OneClassSvm) -> None:
@@ -302,20 +307,33 @@ def test_shares_do_not_depend_on_admission(svm: OneClassSvm) -> None:
     admitted, refused = svm.start(), svm.start()
     while len(admitted.window) >= WINDOW:  # else what leaves the window would differ
         admitted, refused = (WindowState(svm.vectors, svm.pool, list(s.window)[1:]) for s in (admitted, refused))
-    buckets = (5, 900, 901)
-    svm.score(admitted, Tokens((1,), buckets))
-    svm.score(refused, Tokens((1,), buckets), admit=False)
-    assert svm.shares(admitted, buckets) == pytest.approx(svm.shares(refused, buckets))
+    tokens = Tokens((1,), (5, 900, 901))
+    found, expected = judge_one(svm, refused, tokens, admit=False), judge_one(svm, admitted, tokens)
+    assert found.shares == pytest.approx(expected.shares)
 
 
 def test_what_is_missing(svm: OneClassSvm) -> None:
     """What the window lacks is what most of the similar windows hold and it does not."""
     everywhere = set(np.flatnonzero(svm.vectors.support.all(axis=0)).tolist())
-    state = svm.resume({"window": [[b for b in range(40) if b not in everywhere]]})
-    missing = svm.missing(state)
-    assert len(missing) == 3
-    assert set(missing) <= everywhere
-    assert svm.missing(svm.resume({"window": [list(range(40))]})) == []
+    for admit in (True, False):
+        state = svm.resume({"window": [[b for b in range(40) if b not in everywhere]]})
+        missing = judge_one(svm, state, NOTHING, admit=admit).missing
+        assert len(missing) == 3
+        assert set(missing) <= everywhere
+        assert judge_one(svm, svm.resume({"window": [list(range(40))]}), NOTHING, admit=admit).missing == ()
+
+
+def test_what_an_action_brings_is_not_missing(svm: OneClassSvm) -> None:
+    """Anywhere in a batch, what an action fills is missing no more, unless it was kept out."""
+    everywhere = sorted(np.flatnonzero(svm.vectors.support.all(axis=0)).tolist())
+    state = svm.resume({"window": [[b for b in range(40) if b not in everywhere[:3]]]})
+    batch = [Tokens((1,), (bucket,)) for bucket in everywhere[:3]]
+    found = verdicts(svm.judge(state, batch, [True, False, True]))
+    assert [set(verdict.missing) for verdict in found] == [
+        set(everywhere[1:3]),
+        set(everywhere[1:3]),
+        {everywhere[1]},
+    ]
 
 
 def test_arrays_make_the_same_model(svm: OneClassSvm) -> None:
@@ -358,4 +376,4 @@ def test_a_short_training_starts_with_a_short_window(svm: OneClassSvm, count: in
     short = OneClassSvm.from_arrays(svm.arrays() | {"window": svm.window[:count]})
     state = short.start()
     assert len(state.window) == count
-    assert np.isfinite(short.score(state, Tokens((1,), (5,))).views).all()
+    assert np.isfinite(judge_one(short, state, Tokens((1,), (5,))).views).all()

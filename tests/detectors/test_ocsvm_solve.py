@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sklearn.svm import OneClassSVM
 
 from anomaly.detectors import ocsvm_solve
-from anomaly.detectors.ocsvm import GAMMA, SupportVectors
 from anomaly.detectors.ocsvm_solve import Solution, rbf, solve
+from anomaly.detectors.ocsvm_state import GAMMA, SupportVectors
 from anomaly.tokenizer import BUCKETS
 
 Reals = NDArray[np.float64]
@@ -298,7 +298,8 @@ def test_the_kernel_is_the_detectors() -> None:
     vectors = SupportVectors(bags, np.full(20, 0.05), 0.5)
     for row, bag in zip(rbf(bags, GAMMA), bags, strict=True):
         overlap = vectors.rows[bag > 0].sum(axis=0, dtype=np.float32)
-        assert row == pytest.approx(vectors.kernel(overlap, int(bag.sum())), abs=1e-12)
+        (expected,) = vectors.kernel(overlap[None], np.array([int(bag.sum())]))
+        assert row == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=100, deadline=None)
