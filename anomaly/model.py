@@ -96,7 +96,7 @@ class UserModel:
         header = msgspec.json.encode({"card": self.card, "tokenizer": state}, order="sorted")
         text = "0" * _DIGEST + header.decode()
         data = save({name: np.ascontiguousarray(array) for name, array in named.items()}, {_KEY: text})
-        return data.replace(b"0" * _DIGEST, _digest(data).encode(), 1)
+        return data.replace(b"0" * _DIGEST, _digest(data, data.index(b"0" * _DIGEST)).encode(), 1)
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> UserModel:
@@ -109,7 +109,7 @@ class UserModel:
         """
         try:
             text = _header(data)
-            if _digest(data.replace(text[:_DIGEST].encode(), b"0" * _DIGEST, 1)) != text[:_DIGEST]:
+            if _digest(data, data.index(text[:_DIGEST].encode())) != text[:_DIGEST]:
                 raise ValueError("its content does not match its SHA-256")
             header = msgspec.json.decode(text[_DIGEST:])
             if header["card"]["schema"] != SCHEMA:
@@ -138,8 +138,13 @@ def _check(tokenizer: Tokenizer, detector: Detector, fusion: Fusion) -> None:
         raise ValueError("its views and their weights do not fit each other")
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _digest(data: bytes, place: int) -> str:
+    """Hash a file with zeros at the digest's own place; without a copy, which would be of megabytes."""
+    view = memoryview(data)
+    digest = hashlib.sha256(view[:place])
+    digest.update(b"0" * _DIGEST)
+    digest.update(view[place + _DIGEST :])
+    return digest.hexdigest()
 
 
 def _header(data: bytes) -> str:

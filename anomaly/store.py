@@ -14,6 +14,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import RawIOBase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -328,8 +329,8 @@ class Store:
             self._check(status, Path(where))
             if status.st_size > MAX_BYTES:
                 raise ModelRefused(f"{where} is larger than a model can be ({status.st_size:,} bytes).")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(MAX_BYTES)
+            with os.fdopen(descriptor, "rb", closefd=False, buffering=0) as file:
+                return _all_of(file, status.st_size)
         finally:
             os.close(descriptor)
 
@@ -337,3 +338,11 @@ class Store:
     def _check(status: os.stat_result, where: Path) -> None:
         if (reason := refusal(where, status)) is not None:
             raise ModelRefused(reason)
+
+
+def _all_of(file: RawIOBase, size: int) -> bytes:
+    """Read a file of so many bytes: a buffer for the largest there may be would cost more than the reading."""
+    data = file.read(size) or b""
+    while len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data
