@@ -25,9 +25,6 @@ from anomaly.sources.interface import Position
 from anomaly.tokenizer import Tokenizer
 
 SCHEMA = 2
-MAX_BYTES = 64 << 20
-"""Largest model file that is read."""
-
 _DIGEST = 64
 _KEY = "anomaly"  # one key only: safetensors writes several in no fixed order
 _DETECTORS: dict[Algorithm, type[Lstm | OneClassSvm | Both]] = {
@@ -73,6 +70,14 @@ class Card(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
 
+class _Sealed(msgspec.Struct):
+    """What a file's header says of the card, without the rest being looked at."""
+
+    card: msgspec.Raw
+    seal: str | None = None
+    """SHA-256 of the card's text: who needs the card alone does not read megabytes to check it."""
+
+
 class UserModel:
     """All that scoring one user needs."""
 
@@ -93,7 +98,9 @@ class UserModel:
         named |= {f"fusion.{name}": array for name, array in self.fusion.arrays().items()}
         named["calibration.action"] = self.calibration.action.to_array()
         named["calibration.window"] = self.calibration.window.to_array()
-        header = msgspec.json.encode({"card": self.card, "tokenizer": state}, order="sorted")
+        card = msgspec.json.encode(self.card, order="sorted")
+        parts = {"card": msgspec.Raw(card), "seal": hashlib.sha256(card).hexdigest(), "tokenizer": state}
+        header = msgspec.json.encode(parts, order="sorted")
         text = "0" * _DIGEST + header.decode()
         data = save({name: np.ascontiguousarray(array) for name, array in named.items()}, {_KEY: text})
         return data.replace(b"0" * _DIGEST, _digest(data, data.index(b"0" * _DIGEST)).encode(), 1)
@@ -112,9 +119,7 @@ class UserModel:
             if _digest(data, data.index(text[:_DIGEST].encode())) != text[:_DIGEST]:
                 raise ValueError("its content does not match its SHA-256")
             header = msgspec.json.decode(text[_DIGEST:])
-            if header["card"]["schema"] != SCHEMA:
-                raise ValueError(f"its schema is {header['card']['schema']}, this program reads {SCHEMA}")
-            card = msgspec.convert(header["card"], Card)
+            card = _card(header["card"])
             arrays = load(data)
             calibration = Calibration(
                 Tail.from_array(arrays["calibration.action"]), Tail.from_array(arrays["calibration.window"])
@@ -126,6 +131,34 @@ class UserModel:
         except (ValueError, KeyError, TypeError, IndexError, SafetensorError, RecursionError) as error:
             raise ModelRefused(f"{name} is refused: {error}.") from error
         return cls(tokenizer, detector, fusion, calibration, card)
+
+
+def card_from(head: bytes, name: str) -> Card | None:
+    """Return the card of a model by the beginning of its file, as far as :func:`head_size` says.
+
+    The card has a digest of its own there; None where it has none, in a file of an earlier version of this
+    program: then the whole file must be read. Raises what :meth:`UserModel.from_bytes` does.
+    """
+    try:
+        sealed = msgspec.json.decode(_header(head)[_DIGEST:], type=_Sealed)
+        if sealed.seal is None:
+            return None
+        if hashlib.sha256(sealed.card).hexdigest() != sealed.seal:
+            raise ValueError("its card does not match its SHA-256")
+        return _card(msgspec.json.decode(sealed.card))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelRefused(f"{name} is refused: {error}.") from error
+
+
+def head_size(begin: bytes) -> int:
+    """Return how many bytes the beginning of a model's file is, by the first eight."""
+    return 8 + int.from_bytes(begin[:8], "little")
+
+
+def _card(found: Any) -> Card:  # noqa: ANN401 - from a file
+    if found["schema"] != SCHEMA:
+        raise ValueError(f"its schema is {found['schema']}, this program reads {SCHEMA}")
+    return msgspec.convert(found, Card)
 
 
 def _check(tokenizer: Tokenizer, detector: Detector, fusion: Fusion) -> None:
