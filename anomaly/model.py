@@ -22,7 +22,7 @@ from anomaly.detectors.ocsvm import OneClassSvm
 from anomaly.errors import ModelRefused
 from anomaly.risk import Fusion
 from anomaly.sources.interface import Position
-from anomaly.tokenizer import Tokenizer
+from anomaly.tokenizer import State, Tokenizer
 
 SCHEMA = 2
 _DIGEST = 64
@@ -78,6 +78,12 @@ class _Sealed(msgspec.Struct):
     """SHA-256 of the card's text: who needs the card alone does not read megabytes to check it."""
 
 
+class _Header(_Sealed, kw_only=True):
+    """All that a file's header says."""
+
+    tokenizer: State
+
+
 class UserModel:
     """All that scoring one user needs."""
 
@@ -118,13 +124,13 @@ class UserModel:
             text = _header(data)
             if _digest(data, data.index(text[:_DIGEST].encode())) != text[:_DIGEST]:
                 raise ValueError("its content does not match its SHA-256")
-            header = msgspec.json.decode(text[_DIGEST:])
-            card = _card(header["card"])
+            header = msgspec.json.decode(text[_DIGEST:], type=_Header)
+            card = _card(msgspec.json.decode(header.card))
             arrays = load(data)
             calibration = Calibration(
                 Tail.from_array(arrays["calibration.action"]), Tail.from_array(arrays["calibration.window"])
             )
-            tokenizer = Tokenizer.from_state(header["tokenizer"], part(arrays, "tokenizer."))
+            tokenizer = Tokenizer.from_state(header.tokenizer, part(arrays, "tokenizer."))
             detector = _DETECTORS[card.algorithm].from_arrays(part(arrays, "detector."))
             fusion = Fusion.from_arrays(part(arrays, "fusion."))
             _check(tokenizer, detector, fusion)
@@ -167,7 +173,7 @@ def _check(tokenizer: Tokenizer, detector: Detector, fusion: Fusion) -> None:
     starts = [*(head.start for head in tokenizer.heads), tokenizer.size]
     if isinstance(sequence, Lstm) and sequence.starts.tolist() != starts:
         raise ValueError("its network and its vocabulary do not fit each other")
-    if len(fusion.weights) != len(detector.as_trained(detector.start())):
+    if len(fusion.weights) != detector.views:
         raise ValueError("its views and their weights do not fit each other")
 
 

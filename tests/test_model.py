@@ -77,6 +77,15 @@ def test_round_trip(trained: Trained, actions: list[Action]) -> None:
         assert one.calibration.window.score(odds[0]) == two.calibration.window.score(odds[1])
 
 
+def test_a_detector_says_how_many_views_it_has(trained: Trained, crowd_models: Path) -> None:
+    """As many as it gives: a weight is for each."""
+    for models in (trained.models, crowd_models):
+        stored = Store(models).load("alice")
+        assert stored is not None
+        detector = stored.model.detector
+        assert detector.views == len(detector.as_trained(detector.start())) == len(stored.model.fusion.weights)
+
+
 def test_the_crafting_itself_is_accepted(trained: Trained) -> None:
     """A file crafted without a change is read: what the other tests refuse is what they changed."""
     assert (

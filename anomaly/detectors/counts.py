@@ -95,7 +95,9 @@ class Counts:
             raise ValueError("a token without a prior would cost infinitely many bits")
         self.own, self.prior, self.starts, self.others = own, prior, starts, others
         self.totals = np.add.reduceat(own, starts[:-1])
-        self._column: list[int] = (np.searchsorted(starts, np.arange(len(own)), side="right") - 1).tolist()
+        self._column = [-1]
+        for number, count in enumerate(np.diff(starts).tolist()):
+            self._column += [number] * count
         self._prior: list[float] = prior.tolist()
 
     def start(self) -> CountState:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from itertools import pairwise
 from math import isfinite, log, log2
 from typing import Any, ClassVar
 
@@ -115,8 +116,15 @@ class Lstm(Detector):
         self.cache = cache
         self._units = units
         self._trained = counts.start()
-        head = np.searchsorted(starts, np.arange(size), side="right") - 1
-        self._slices = [(0, 1)] + [(int(starts[h]), int(starts[h + 1])) for h in head[1:]]
+        # One pair for all tokens of a column: of each token its own would be a third of a model's memory.
+        self._slices = [(0, 1)]
+        for column in pairwise(starts.tolist()):
+            self._slices += [column] * (column[1] - column[0])
+
+    @property
+    def views(self) -> int:
+        """Where other users are known, there are two."""
+        return 2 if self.counts.others else 1
 
     def start(self) -> LstmState:
         """Return the state that training ended in."""
