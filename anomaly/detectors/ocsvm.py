@@ -38,6 +38,8 @@ REFIT = 10
 STRIDE = 25
 """Actions between one learned window and the next."""
 
+_AT_A_TIME = 32
+
 _MOST_CHUNKS = 2**53  # a float64 counts that far
 
 Rows = NDArray[np.float32]
@@ -68,7 +70,7 @@ class SupportVectors:
         self.offset = offset
         # By bucket, so that what enters or leaves the window is one contiguous row. As float32, which is added up
         # in two thirds of the time, this alone would be half of what a user takes in memory.
-        self.rows: NDArray[np.uint8] = np.ascontiguousarray(support.T)
+        self.rows = _by_bucket(support)
         lengths = np.sqrt(np.maximum(support.sum(axis=1), 1)).astype(np.float64)
         self._scale = 2.0 * GAMMA / lengths
 
@@ -108,10 +110,12 @@ class WindowState(State):
         """The chunk before the next, where that was learned too."""
         self.window: deque[Buckets] = deque()
         self.counts = [0] * BUCKETS
-        self.active = 0
-        self.overlap: Rows = np.zeros(vectors.rows.shape[1], dtype=np.float32)
         for buckets in window:
-            self.push(buckets)
+            self.window.append(buckets)
+            for bucket in buckets:
+                self.counts[bucket] += 1
+        self.active = BUCKETS - self.counts.count(0)
+        self.overlap: Rows = self.overlap_with(vectors)
 
     def push(self, buckets: Buckets) -> list[int]:
         """Let an action in and the oldest out; return the buckets that only the new one fills."""
@@ -144,7 +148,7 @@ class WindowState(State):
 
     def to_json(self) -> dict[str, Any]:
         """Return the window; the rest follows from it and from what was learned."""
-        return {"window": [list(buckets) for buckets in self.window]}
+        return {"window": list(self.window)}
 
 
 class OneClassSvm(Detector):
@@ -316,6 +320,14 @@ class OneClassSvm(Detector):
 def packed(bags: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return binary bags with eight buckets a byte."""
     return np.packbits(bags, axis=1)
+
+
+def _by_bucket(support: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return bags by bucket; some bags at a time, or the processor's cache holds none of what is written."""
+    rows = np.empty(support.shape[::-1], dtype=np.uint8)
+    for begin in range(0, len(support), _AT_A_TIME):
+        rows[:, begin : begin + _AT_A_TIME] = support[begin : begin + _AT_A_TIME].T
+    return rows
 
 
 def _packed(window: Sequence[Buckets]) -> NDArray[np.uint8]:
