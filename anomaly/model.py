@@ -27,6 +27,9 @@ from anomaly.tokenizer import State, Tokenizer
 SCHEMA = 2
 _DIGEST = 64
 _KEY = "anomaly"  # one key only: safetensors writes several in no fixed order
+_ENTRY = 150
+"""Bytes that an entry of the vocabulary takes: its text, what finds it, and its numbers as Python has them."""
+
 _DETECTORS: dict[Algorithm, type[Lstm | OneClassSvm | Both]] = {
     Algorithm.LSTM: Lstm,
     Algorithm.OCSVM: OneClassSvm,
@@ -95,6 +98,11 @@ class UserModel:
         self.fusion = fusion
         self.calibration = calibration
         self.card = card
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in memory."""
+        return sum(array.nbytes for array in self.detector.arrays().values()) + _ENTRY * self.tokenizer.size
 
     def to_bytes(self) -> bytes:
         """Return the file's content; the same model gives the same bytes."""
