@@ -162,8 +162,8 @@ class Follower:
                     log=self._log,
                     position=self.source.position,
                     identities=self.parser.identities.to_dict(),
-                    users=self.scorer.export(),
-                )
+                ),
+                self.scorer.encoded(),
             )
         except StateError as error:
             # What is lost is only where to go on after a restart.

@@ -22,14 +22,14 @@ from anomaly.detectors.ocsvm import OneClassSvm
 from anomaly.errors import ModelRefused
 from anomaly.risk import Fusion
 from anomaly.sources.interface import Position
-from anomaly.tokenizer import Tokenizer
+from anomaly.tokenizer import State, Tokenizer
 
 SCHEMA = 2
-MAX_BYTES = 64 << 20
-"""Largest model file that is read."""
-
 _DIGEST = 64
 _KEY = "anomaly"  # one key only: safetensors writes several in no fixed order
+_ENTRY = 150
+"""Bytes that an entry of the vocabulary takes: its text, what finds it, and its numbers as Python has them."""
+
 _DETECTORS: dict[Algorithm, type[Lstm | OneClassSvm | Both]] = {
     Algorithm.LSTM: Lstm,
     Algorithm.OCSVM: OneClassSvm,
@@ -73,6 +73,20 @@ class Card(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
 
+class _Sealed(msgspec.Struct):
+    """What a file's header says of the card, without the rest being looked at."""
+
+    card: msgspec.Raw
+    seal: str | None = None
+    """SHA-256 of the card's text: who needs the card alone does not read megabytes to check it."""
+
+
+class _Header(_Sealed, kw_only=True):
+    """All that a file's header says."""
+
+    tokenizer: State
+
+
 class UserModel:
     """All that scoring one user needs."""
 
@@ -85,6 +99,11 @@ class UserModel:
         self.calibration = calibration
         self.card = card
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in memory."""
+        return sum(array.nbytes for array in self.detector.arrays().values()) + _ENTRY * self.tokenizer.size
+
     def to_bytes(self) -> bytes:
         """Return the file's content; the same model gives the same bytes."""
         state, arrays = self.tokenizer.to_state()
@@ -93,10 +112,12 @@ class UserModel:
         named |= {f"fusion.{name}": array for name, array in self.fusion.arrays().items()}
         named["calibration.action"] = self.calibration.action.to_array()
         named["calibration.window"] = self.calibration.window.to_array()
-        header = msgspec.json.encode({"card": self.card, "tokenizer": state}, order="sorted")
+        card = msgspec.json.encode(self.card, order="sorted")
+        parts = {"card": msgspec.Raw(card), "seal": hashlib.sha256(card).hexdigest(), "tokenizer": state}
+        header = msgspec.json.encode(parts, order="sorted")
         text = "0" * _DIGEST + header.decode()
         data = save({name: np.ascontiguousarray(array) for name, array in named.items()}, {_KEY: text})
-        return data.replace(b"0" * _DIGEST, _digest(data).encode(), 1)
+        return data.replace(b"0" * _DIGEST, _digest(data, data.index(b"0" * _DIGEST)).encode(), 1)
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> UserModel:
@@ -109,17 +130,15 @@ class UserModel:
         """
         try:
             text = _header(data)
-            if _digest(data.replace(text[:_DIGEST].encode(), b"0" * _DIGEST, 1)) != text[:_DIGEST]:
+            if _digest(data, data.index(text[:_DIGEST].encode())) != text[:_DIGEST]:
                 raise ValueError("its content does not match its SHA-256")
-            header = msgspec.json.decode(text[_DIGEST:])
-            if header["card"]["schema"] != SCHEMA:
-                raise ValueError(f"its schema is {header['card']['schema']}, this program reads {SCHEMA}")
-            card = msgspec.convert(header["card"], Card)
+            header = msgspec.json.decode(text[_DIGEST:], type=_Header)
+            card = _card(msgspec.json.decode(header.card))
             arrays = load(data)
             calibration = Calibration(
                 Tail.from_array(arrays["calibration.action"]), Tail.from_array(arrays["calibration.window"])
             )
-            tokenizer = Tokenizer.from_state(header["tokenizer"], part(arrays, "tokenizer."))
+            tokenizer = Tokenizer.from_state(header.tokenizer, part(arrays, "tokenizer."))
             detector = _DETECTORS[card.algorithm].from_arrays(part(arrays, "detector."))
             fusion = Fusion.from_arrays(part(arrays, "fusion."))
             _check(tokenizer, detector, fusion)
@@ -128,18 +147,51 @@ class UserModel:
         return cls(tokenizer, detector, fusion, calibration, card)
 
 
+def card_from(head: bytes, name: str) -> Card | None:
+    """Return the card of a model by the beginning of its file, as far as :func:`head_size` says.
+
+    The card has a digest of its own there; None where it has none, in a file of an earlier version of this
+    program: then the whole file must be read. Raises what :meth:`UserModel.from_bytes` does.
+    """
+    try:
+        sealed = msgspec.json.decode(_header(head)[_DIGEST:], type=_Sealed)
+        if sealed.seal is None:
+            return None
+        if hashlib.sha256(sealed.card).hexdigest() != sealed.seal:
+            raise ValueError("its card does not match its SHA-256")
+        return _card(msgspec.json.decode(sealed.card))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelRefused(f"{name} is refused: {error}.") from error
+
+
+def head_size(begin: bytes) -> int:
+    """Return how many bytes the beginning of a model's file is, by the first eight."""
+    return 8 + int.from_bytes(begin[:8], "little")
+
+
+def _card(found: Any) -> Card:  # noqa: ANN401 - from a file
+    if found["schema"] != SCHEMA:
+        raise ValueError(f"its schema is {found['schema']}, this program reads {SCHEMA}")
+    return msgspec.convert(found, Card)
+
+
 def _check(tokenizer: Tokenizer, detector: Detector, fusion: Fusion) -> None:
     """Raise ValueError where parts that are sound do not fit each other."""
     sequence = detector.sequence if isinstance(detector, Both) else detector
     starts = [*(head.start for head in tokenizer.heads), tokenizer.size]
     if isinstance(sequence, Lstm) and sequence.starts.tolist() != starts:
         raise ValueError("its network and its vocabulary do not fit each other")
-    if len(fusion.weights) != len(detector.as_trained(detector.start())):
+    if len(fusion.weights) != detector.views:
         raise ValueError("its views and their weights do not fit each other")
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _digest(data: bytes, place: int) -> str:
+    """Hash a file with zeros at the digest's own place; without a copy, which would be of megabytes."""
+    view = memoryview(data)
+    digest = hashlib.sha256(view[:place])
+    digest.update(b"0" * _DIGEST)
+    digest.update(view[place + _DIGEST :])
+    return digest.hexdigest()
 
 
 def _header(data: bytes) -> str:

@@ -14,6 +14,7 @@ from anomaly.errors import LogEmpty, LogError, ModelRefused, UnknownUser
 from anomaly.harvest import nothing
 from anomaly.identity import NAMELESS
 from anomaly.learned import StoreKeeper
+from anomaly.model import Card
 from anomaly.osquery import Parser, Skipped
 from anomaly.registry import Registry, Say
 from anomaly.renewal import Again, Prediction, Renewal, shown
@@ -24,7 +25,7 @@ from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_na
 from anomaly.sources.interface import Position, Source
 from anomaly.sources.stdin import STDIN, StdinSource
 from anomaly.sources.tail import LogSource
-from anomaly.store import Store, Stored
+from anomaly.store import Store
 from anomaly.systemd import Notifier
 
 _PEEKED = 2000
@@ -63,10 +64,10 @@ def prepare(
     """
     store = Store(asked.models)
     registry = Registry(store, say)
-    stored = _models(registry, asked)
+    cards = _cards(registry, asked)
     parser = Parser()
-    for model in stored:
-        parser.identities.update(model.model.card.identities)
+    for card in cards:
+        parser.identities.update(card.identities)
     with ExitStack() as stack:
         file, saved, keeper = None, None, None
         if asked.log != STDIN:
@@ -76,8 +77,9 @@ def prepare(
             saved = file.load() if asked.begin == "checkpoint" else None
             if file.set_aside:
                 say(file.set_aside)
-        source = stack.enter_context(_source(asked, saved, stored, say))
-        claims = _claims(asked, stored, say)
+        source = stack.enter_context(_source(asked, saved, cards, say))
+        claims = _claims(asked, cards, say)
+        del cards  # a thousand are some MiB, and a log is followed for weeks
         scorer = Scorer(
             registry.find,
             only=asked.user,
@@ -91,6 +93,7 @@ def prepare(
         if saved is not None:
             parser.identities.update(saved.identities)
             scorer.restore(saved.users)
+            saved = None  # the text of a thousand states
         follower = Follower(
             source,
             parser,
@@ -125,8 +128,8 @@ def check_read(asked: Prediction, follower: Follower) -> str | None:
     return None
 
 
-def _models(registry: Registry, asked: Prediction) -> list[Stored]:
-    """Load what must be there before anything is read."""
+def _cards(registry: Registry, asked: Prediction) -> list[Card]:
+    """Read what must be known of the models before anything else is; those of all users are loaded as they act."""
     store = registry.store
     if asked.user is None:
         users = sorted(registry.users())
@@ -134,44 +137,44 @@ def _models(registry: Registry, asked: Prediction) -> list[Stored]:
             raise UnknownUser(
                 f"There is no model in {store.directory} yet. Make models with: anomaly train --all-users -l LOG"
             )
-        found = [stored for user in users if (stored := registry.find(user))]
+        found = [card for user in users if (card := registry.card(user))]
         if not found:
             raise ModelRefused(f"None of the models in {store.directory} can be used.")
         return found
-    stored = registry.load(asked.user)
+    stored = registry.ahead(asked.user)
     if stored is None:
         known = f"There is no model of {asked.user!r} in {store.directory}. {nearest(asked.user, store.users())}"
         raise UnknownUser(f"{known.rstrip()} Make one with: anomaly train --user NAME -l LOG")
-    return [stored]
+    return [stored.model.card]
 
 
-def _source(asked: Prediction, saved: Checkpoint | None, stored: list[Stored], say: Say) -> Source:
+def _source(asked: Prediction, saved: Checkpoint | None, cards: list[Card], say: Say) -> Source:
     if asked.log == STDIN:
         return StdinSource(max_line=asked.max_line)
     start: Position | Literal["start", "end"]
     if asked.begin != "checkpoint":
         start = asked.begin
     else:
-        start = saved.position if saved else after_training(asked.log, stored, asked.olddir)
+        start = saved.position if saved else after_training(asked.log, cards, asked.olddir)
     source = LogSource(asked.log, start=start, follow=asked.follow, max_line=asked.max_line, olddir=asked.olddir)
     if asked.follow and not os.path.exists(asked.log):  # noqa: PTH110 - Path.exists raises where it may not look
         say(f"{asked.log} is not there yet; waiting for it.")
     return source
 
 
-def after_training(log: Path, stored: list[Stored], olddir: Path | None = None) -> Position | Literal["start"]:
+def after_training(log: Path, cards: list[Card], olddir: Path | None = None) -> Position | Literal["start"]:
     """Return where training stopped in this log: the earliest place, where models differ."""
-    ends = {end for model in stored for end in model.model.card.ends}
+    ends = {end for card in cards for end in card.ends}
     members = survey(log, olddir)
     places = [(index, end.offset, end) for end in ends if (index := locate(members, end)) is not None]
     return min(places, key=lambda place: place[:2])[2] if places else "start"
 
 
-def _claims(asked: Prediction, stored: list[Stored], say: Say) -> bool:
+def _claims(asked: Prediction, cards: list[Card], say: Say) -> bool:
     """Decide whether rows that name nobody are the user's: they are where the log names nobody at all."""
     if asked.user is None or asked.user.startswith(NAMELESS):
         return False
-    if stored[0].model.card.claims_host:
+    if cards[0].claims_host:
         return True
     if asked.log == STDIN:
         return False

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from anomaly.background import Background
 from anomaly.errors import ModelRefused
+from anomaly.model import Card
 from anomaly.store import Store, Stored
 
 Say = Callable[[str], None]
@@ -48,16 +49,37 @@ class Registry:
         self._mark = store.mark()
         self._settled_at = 0.0
         self._roster: frozenset[str] | None = None
+        self._ahead: dict[str, Stored] = {}
+
+    def card(self, user: str) -> Card | None:
+        """Return the card of a user's model; None where there is none, or none that can be used.
+
+        That costs little; whether the rest of the model is well turns out when the user acts.
+        """
+        try:
+            return self.store.card(user)
+        except ModelRefused as error:
+            self._say(_unscored(user, error))
+            return None
+
+    def ahead(self, user: str) -> Stored | None:
+        """Do as :meth:`load` does, for a user who will soon be asked for: the model is not read a second time."""
+        stored = self.load(user)
+        if stored is not None:
+            self._ahead[user] = stored
+        return stored
 
     def find(self, user: str) -> Stored | None:
         """Return the model of a user; None where there is none, or none that can be used."""
         if user not in self.users():  # names are the log's to choose: a new one must not cost a look at the disk
             return None
+        if user in self._ahead:
+            return self._ahead.pop(user)
         try:
             return self.load(user)
         except ModelRefused as error:
             # Called in the middle of the log: it must not end the watch over all others.
-            self._say(f"{user!r} is shown without scores. {error}")
+            self._say(_unscored(user, error))
             return None
 
     def users(self) -> frozenset[str]:
@@ -74,6 +96,7 @@ class Registry:
         ModelRefused
             There is one, and it cannot be used.
         """
+        self._ahead.pop(user, None)
         mark = self.store.mark(user)  # asked first: what changes meanwhile is found by the next look
         if mark is not None:
             self._marks[user] = mark
@@ -104,6 +127,10 @@ class Registry:
         """Return the changes that there may be at most."""
         self._roster = None
         return Changes(list(self._marks), anyone=True)
+
+
+def _unscored(user: str, error: ModelRefused) -> str:
+    return f"{user!r} is shown without scores. {error}"
 
 
 def _once(say: Say) -> Say:

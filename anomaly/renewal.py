@@ -87,7 +87,7 @@ class Renewal:
         changes = self._registry.everything()
         if registry is not self._registry:
             self._registry = registry
-            self._follower.scorer.find = registry.find
+            self._follower.scorer.find_in(registry.find)
         self._take_over(changes)
         self._say("Settings and models were loaded anew.")
 

@@ -21,6 +21,7 @@ from anomaly.risk import Filter
 from anomaly.store import Stored
 
 _LONGEST = 4096
+_STATE = 300_000  # bytes: windows, two hundred actions that wait to be learned, and what was learned
 _SUSPECTED = 10.0  # 1 window in 10: of the others the window is not kept, it doubles the checkpoint
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Action)
@@ -50,6 +51,8 @@ class Standing:
         self.recent: deque[bytes] = deque(maxlen=WINDOW)
         """The actions last let into the window, to show them to another model."""
         model = stored.model
+        self.size = model.size + _STATE
+        """About how many bytes this takes in memory, the model included."""
         self.risk: float | None = None
         self.admission, self.filter = Admission(), Filter(model.fusion)
         self.adaptation = self._adaptation(learned)

@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import re
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,18 +19,20 @@ from typing import NamedTuple
 from anomaly.advice import shell_word
 from anomaly.background import Background
 from anomaly.errors import ModelRefused, StateLocked, StoreUnwritable, UnknownUser
-from anomaly.model import MAX_BYTES, UserModel
+from anomaly.model import Card, UserModel, card_from, head_size
 from anomaly.store_layout import (
     LEARNED,
+    MAX_BYTES,
     SUFFIX,
+    check,
     decode_user,
     directory,
     encode_user,
     learned_names,
+    read_file,
     versions,
     write_file,
 )
-from anomaly.trust import refusal
 
 PATIENCE = 10.0
 """Seconds to wait for another process that writes: it takes milliseconds, unless something is wrong."""
@@ -81,7 +82,7 @@ class Store:
     def current(self, user: str) -> int | None:
         """Return the version in use, None for a user without a model."""
         with self._user(user) as folder:
-            return self._current(folder, user) if folder is not None else None
+            return self._current(folder, user, versions(folder)) if folder is not None else None
 
     def mark(self, user: str | None = None) -> tuple[int, ...] | None:
         """Return something that changes when another version of a user's model is put in use; None without one.
@@ -97,23 +98,31 @@ class Store:
 
     def load(self, user: str, version: int | None = None) -> Stored | None:
         """Read a model, by default the version in use; None for a user without one."""
-        with self._user(user) as folder:
+        with self._chosen(user, version) as (folder, chosen, where):
             if folder is None:
                 return None
-            chosen = version if version is not None else self._current(folder, user)
-            if chosen is None or chosen not in versions(folder):
-                return None
-            where = f"{self.directory / encode_user(user) / str(chosen)}{SUFFIX}"
-            try:
-                model = UserModel.from_bytes(self._read(folder, f"{chosen}{SUFFIX}", where), f"Model {where}")
+            with self._refused(user):
+                model = UserModel.from_bytes(read_file(folder, f"{chosen}{SUFFIX}", where), f"Model {where}")
                 if model.card.user != user:
                     raise ModelRefused(f"Model {where} is refused: it is {model.card.user!r}'s.")
-            except ModelRefused as error:
-                again = (
-                    f"anomaly train --user {shell_word(user)} --models {shell_word(str(self.directory))} -l LOG"
-                )
-                raise ModelRefused(f"{error} Make a new one with: {again}") from error
             return Stored(chosen, model)
+
+    def card(self, user: str) -> Card | None:
+        """Read the card of the model in use, which is little of it; None for a user without one.
+
+        That the card is well does not say that the model is: the rest is looked at when it is loaded.
+        """
+        with self._chosen(user, None) as (folder, chosen, where):
+            if folder is None:
+                return None
+            with self._refused(user):
+                card = card_from(read_file(folder, f"{chosen}{SUFFIX}", where, head_size), f"Model {where}")
+                if card is not None and card.user != user:
+                    raise ModelRefused(f"Model {where} is refused: it is {card.user!r}'s.")
+        if card is not None:
+            return card
+        stored = self.load(user, chosen)
+        return stored.model.card if stored is not None else None
 
     def save(self, user: str, model: UserModel) -> int:
         """Write a model as the next version, put it in use, and return the version.
@@ -151,7 +160,7 @@ class Store:
             if root is None:
                 return None
             try:
-                data = self._read(root, _BACKGROUND, where)
+                data = read_file(root, _BACKGROUND, where)
             except FileNotFoundError:
                 return None
         return Background.from_bytes(data, f"Background {where}")
@@ -168,7 +177,7 @@ class Store:
                 return None
             file = f"{version}.{name}{LEARNED}"
             try:
-                return self._read(folder, file, f"{self.directory / encode_user(user) / file}")
+                return read_file(folder, file, f"{self.directory / encode_user(user) / file}")
             except FileNotFoundError:
                 return None
 
@@ -216,7 +225,7 @@ class Store:
     def prune(self, user: str, keep: int) -> list[int]:
         """Delete all versions but the ``keep`` newest and the one in use; return what was deleted."""
         with self._writing() as root, self._existing(root, user) as folder:
-            current = self._current(folder, user)
+            current = self._current(folder, user, versions(folder))
             old = [version for version in versions(folder)[: -keep or None] if version != current]
             for version in old:
                 os.unlink(f"{version}{SUFFIX}", dir_fd=folder)
@@ -228,7 +237,7 @@ class Store:
     def _open(self) -> Iterator[int | None]:
         with directory(self.directory, None) as root:
             if root is not None:
-                self._check(os.fstat(root), self.directory)
+                check(os.fstat(root), self.directory)
             yield root
 
     @contextmanager
@@ -238,13 +247,34 @@ class Store:
             return
         with directory(self.directory / name, root) as folder:
             if folder is not None:
-                self._check(os.fstat(folder), self.directory / name)
+                check(os.fstat(folder), self.directory / name)
             yield folder
 
     @contextmanager
     def _user(self, user: str) -> Iterator[int | None]:
         with self._open() as root, self._open_user(root, encode_user(user)) as folder:
             yield folder
+
+    @contextmanager
+    def _chosen(self, user: str, version: int | None) -> Iterator[tuple[int | None, int, str]]:
+        """Open the directory of a user, None where there is no such model; say which version, and where it is."""
+        with self._user(user) as folder:
+            found = versions(folder) if folder is not None else []
+            if version is None and folder is not None:
+                version = self._current(folder, user, found)
+            if version is None or version not in found:
+                yield None, 0, ""
+            else:
+                yield folder, version, f"{self.directory / encode_user(user) / str(version)}{SUFFIX}"
+
+    @contextmanager
+    def _refused(self, user: str) -> Iterator[None]:
+        """Add to why a model is refused what makes a new one."""
+        try:
+            yield
+        except ModelRefused as error:
+            again = f"anomaly train --user {shell_word(user)} --models {shell_word(str(self.directory))} -l LOG"
+            raise ModelRefused(f"{error} Make a new one with: {again}") from error
 
     @contextmanager
     def _existing(self, root: int | None, user: str) -> Iterator[int]:
@@ -286,11 +316,10 @@ class Store:
             else:
                 return
 
-    def _current(self, folder: int, user: str) -> int | None:
-        found = versions(folder)
+    def _current(self, folder: int, user: str, found: list[int]) -> int | None:
         where = f"{self.directory / encode_user(user)}/current"
         try:
-            text = self._read(folder, "current", where).decode("ascii", "replace").strip()
+            text = read_file(folder, "current", where).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return found[-1] if found else None
         if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in found:
@@ -308,32 +337,8 @@ class Store:
                 found = versions(folder) if folder is not None else []
                 if user is None and found:  # too long a name to be told from the directory's
                     where = f"{self.directory / name / str(found[-1])}{SUFFIX}"
-                    data = self._read(folder, f"{found[-1]}{SUFFIX}", where)
+                    data = read_file(folder, f"{found[-1]}{SUFFIX}", where)
                     user = UserModel.from_bytes(data, f"Model {where}").card.user
         except ModelRefused:
             return user
         return user if found and user is not None and encode_user(user) == name else None
-
-    def _read(self, folder: int | None, name: str, where: str) -> bytes:
-        try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise ModelRefused(f"{where} cannot be opened: {error.strerror}.") from error
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelRefused(f"{where} is no regular file.")
-            self._check(status, Path(where))
-            if status.st_size > MAX_BYTES:
-                raise ModelRefused(f"{where} is larger than a model can be ({status.st_size:,} bytes).")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(MAX_BYTES)
-        finally:
-            os.close(descriptor)
-
-    @staticmethod
-    def _check(status: os.stat_result, where: Path) -> None:
-        if (reason := refusal(where, status)) is not None:
-            raise ModelRefused(reason)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from anomaly.errors import ModelRefused
+from anomaly.trust import refusal
 
 SUFFIX = ".safetensors"
 LEARNED = ".learned"
+
+MAX_BYTES = 64 << 20
+"""Largest model file that is read."""
 
 _VERSION = re.compile(r"([1-9][0-9]{0,8})\.safetensors")
 _SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
@@ -75,6 +80,46 @@ def learned_names(folder: int, version: int) -> list[str]:
         with suppress(FileNotFoundError):  # taken away at this moment
             dated.append((os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns, name))
     return [name.removeprefix(begin).removesuffix(LEARNED) for _, name in sorted(dated)]
+
+
+def check(status: os.stat_result, where: Path) -> None:
+    """Raise ModelRefused where a file or directory is not to be believed."""
+    if (reason := refusal(where, status)) is not None:
+        raise ModelRefused(reason)
+
+
+def read_file(folder: int | None, name: str, where: str, part: Callable[[bytes], int] | None = None) -> bytes:
+    """Read a file, if it may be believed; with ``part`` as far as that says, of the first eight bytes.
+
+    Raises ModelRefused where it is not to be believed, and FileNotFoundError.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ModelRefused(f"{where} cannot be opened: {error.strerror}.") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelRefused(f"{where} is no regular file.")
+        check(status, Path(where))
+        if status.st_size > MAX_BYTES:
+            raise ModelRefused(f"{where} is larger than a model can be ({status.st_size:,} bytes).")
+        if part is None:
+            return _upto(descriptor, status.st_size)
+        begin = _upto(descriptor, min(8, status.st_size))
+        return begin + _upto(descriptor, min(part(begin), status.st_size) - len(begin))
+    finally:
+        os.close(descriptor)
+
+
+def _upto(descriptor: int, size: int) -> bytes:
+    """Read so many bytes, or what there is: a buffer for the largest file would cost more than the reading."""
+    data = os.read(descriptor, size)
+    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data
 
 
 def write_file(folder: int, name: str, data: bytes) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -106,7 +106,9 @@ class Tokenizer:
         choose a name that shares a bucket with a harmless one.
     """
 
-    def __init__(self, heads: list[Head], silent: set[tuple[str, str]], rare: dict[int, int], salt: int) -> None:
+    def __init__(
+        self, heads: list[Head], silent: set[tuple[str, str]], rare: Mapping[int, int], salt: int
+    ) -> None:
         self.heads = heads
         self.silent = silent
         self.rare = rare
@@ -122,9 +124,7 @@ class Tokenizer:
         for head in heads[1:]:
             if head.column in IDENTITY_COLUMNS:
                 raise ValueError(f"{head.column} says who acts and is no column to learn")
-            known = self._columns.setdefault(head.query, {})[head.column] = Column(head)
-            for value, token in known.exact.items():
-                known.table[value] = token, self._bucket(head.query, head.column, value), 0
+            self._columns.setdefault(head.query, {})[head.column] = Column(head)
 
     @classmethod
     def fit(cls, corpus: Corpus, rows: Rows, keep: NDArray[np.bool_] | None = None, salt: int = 0) -> Tokenizer:
@@ -263,14 +263,12 @@ class Tokenizer:
         return state, {"rare_hash": hashes, "rare_count": counts}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Tokenizer:
+    def from_state(cls, state: object, arrays: dict[str, NDArray[Any]]) -> Tokenizer:
         """Rebuild what :meth:`to_state` gave; raises ValueError (or msgspec's) where it does not fit."""
-        heads = msgspec.convert(state["heads"], list[Head])
-        if not heads or any(a.stop != b.start for a, b in pairwise(heads)):
+        found = msgspec.convert(state, State)
+        if not found.heads or any(a.stop != b.start for a, b in pairwise(found.heads)):
             raise ValueError("the vocabulary has gaps")
-        rare = dict(zip(arrays["rare_hash"].tolist(), arrays["rare_count"].tolist(), strict=True))
-        silent = {(str(query), str(column)) for query, column in state["silent"]}
-        return cls(heads, silent, rare, int(state["salt"]))
+        return cls(found.heads, set(found.silent), Rare(arrays["rare_hash"], arrays["rare_count"]), found.salt)
 
     def _unseen_kind(self, action: Action) -> _Resolved:
         name = f"{action.query} {action.verb}"
@@ -280,9 +278,12 @@ class Tokenizer:
         return value_hash(self.salt, query, column, value) or 1
 
     def _resolve(self, known: Column, value: str) -> _Resolved:
+        where, exact = (known.head.query, known.head.column), known.exact.get(value)
+        if exact is not None:
+            resolved = known.table[value] = exact, self._bucket(*where, value), 0
+            return resolved
         token = known.fall_back(value)
         form = known.head.tokens[token - known.head.start].text
-        where = known.head.query, known.head.column
         resolved = token, self._strange_bucket(*where, value, form), self._mark(*where, value)
         if len(known.table) < known.limit and len(value) <= _LONGEST:
             known.table[value] = resolved
@@ -296,15 +297,64 @@ class Tokenizer:
         return (value_hash(self.salt, query, column, text) * 2654435761 >> 20) % BUCKETS
 
 
+class State(msgspec.Struct, frozen=True):
+    """What is saved of a tokenizer as text."""
+
+    salt: int
+    silent: list[tuple[str, str]]
+    heads: list[Head]
+
+
+class Rare(Mapping[int, int]):
+    """How often training saw values, by their hashes: two arrays, a tenth of what a dictionary takes.
+
+    Parameters
+    ----------
+    hashes, counts
+        Of the values, shape (values,); the hashes ascending.
+    """
+
+    def __init__(self, hashes: NDArray[Any], counts: NDArray[Any]) -> None:
+        if hashes.dtype != np.uint32 or counts.dtype != np.uint32 or hashes.ndim != 1:
+            raise ValueError("the rare values are of other types")
+        if hashes.shape != counts.shape or (hashes[1:] <= hashes[:-1]).any():
+            raise ValueError("the rare values do not pair up, or are out of order")
+        self._hashes, self._counts = hashes, counts
+
+    def __getitem__(self, key: int) -> int:
+        place = int(np.searchsorted(self._hashes, key))
+        if place == len(self._hashes) or self._hashes[place] != key:
+            raise KeyError(key)
+        return int(self._counts[place])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._hashes.tolist())
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+
 class Column:
-    """A head with its dictionaries; ``table`` holds all exact values, and remembers some of those never seen."""
+    """A head with its dictionaries; ``table`` holds the values that came up, exact or never seen.
+
+    The dictionaries are made when the column first comes up: of most columns nothing does for hours.
+    """
 
     def __init__(self, head: Head) -> None:
         self.head = head
-        self.exact = {t.text: i for i, t in enumerate(head.tokens, head.start) if t.exact}
-        self.general = {t.text: i for i, t in enumerate(head.tokens, head.start) if not t.exact and i > head.start}
         self.table: dict[str, _Resolved] = {}
         self.limit = len(head.tokens) + _CACHE
+
+    @cached_property
+    def exact(self) -> dict[str, int]:
+        """The token of each value that has one of its own."""
+        return {t.text: i for i, t in enumerate(self.head.tokens, self.head.start) if t.exact}
+
+    @cached_property
+    def general(self) -> dict[str, int]:
+        """The token of each general form."""
+        first = self.head.start
+        return {t.text: i for i, t in enumerate(self.head.tokens, first) if not t.exact and i > first}
 
     def fall_back(self, value: str) -> int:
         """Return the most specific general form that is known, at last the unknown token."""

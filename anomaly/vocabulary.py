@@ -29,8 +29,8 @@ _FEW = 16
 _COUNTERS = frozenset({"pid", "parent", "ppid", "pgroup", "tid", "fd", "inode", "socket", "eid", "size", "time"})
 
 
-class Token(msgspec.Struct, frozen=True, array_like=True):
-    """One entry of the vocabulary."""
+class Token(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One entry of the vocabulary; it refers to nothing, so the garbage collector need not look at thousands."""
 
     text: str
     """The value itself, or its general form as :func:`anomaly.values.levels` writes it."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -216,7 +217,7 @@ def test_the_checkpoint_comes_after_the_sink(
     assert saved.log == "/var/log/X"
     assert saved.position == Position("f1e2", 800)
     assert saved.identities == {"ws1": {"1000": "alice"}}
-    assert saved.users["alice"]["risk"] is not None
+    assert msgspec.json.decode(saved.users["alice"])["risk"] is not None
 
 
 def test_an_interrupted_run_goes_on(
@@ -229,7 +230,7 @@ def test_an_interrupted_run_goes_on(
         follow(lines[:650], first, checkpoint=checkpoint).run()
         saved = checkpoint.load()
     assert saved is not None
-    assert saved.users["alice"]["learned"] is not None
+    assert msgspec.json.decode(saved.users["alice"])["learned"] is not None
     scorer = Scorer(Store(ocsvm_models).load)
     scorer.restore(saved.users)
     source = Given(lines[:900])
@@ -266,7 +267,7 @@ def test_checkpoints_are_not_made_for_each_batch(
     """Within a second there is one checkpoint, at the end; without a line read there is none."""
     monkeypatch.setattr(daemon, "BATCH", 1)
     saved: list[Checkpoint] = []
-    monkeypatch.setattr(checkpoint, "save", saved.append)
+    monkeypatch.setattr(checkpoint, "save", lambda one, _users: saved.append(one))
     with checkpoint:
         follow([], Kept(), checkpoint=checkpoint).run()
         assert saved == []
@@ -283,7 +284,7 @@ def test_a_failing_checkpoint_is_survived_and_said(
     monkeypatch.setattr(daemon, "SHARE", 0)
     tries = 0
 
-    def save(_: Checkpoint) -> None:
+    def save(_: Checkpoint, _users: object) -> None:
         nonlocal tries
         tries += 1
         raise StateError("The disk is full.")

@@ -33,7 +33,7 @@ from anomaly.scoring import Scorer
 from anomaly.sources.interface import Line
 from anomaly.sources.tail import LogSource
 from anomaly.store import Store
-from anomaly.tokenizer import Encoded, Tokenizer
+from anomaly.tokenizer import Encoded, Tokenizer, Tokens
 from tests.conftest import judge_one
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def test_2_lstm_equals_keras(actions: list[Action]) -> None:
             expected = column - column.max() - np.log(np.exp(column - column.max()).sum())
             np.testing.assert_allclose(lstm.log_probabilities(state.hidden, token), expected, rtol=0, atol=1e-5)
             share = np.exp(expected[token - head.start])
-            (given,) = lstm._probabilities(state.hidden[None], np.array([token]))
+            ((given,),) = lstm._probabilities(state.hidden[None], [Tokens((token,), ())])
             assert given == pytest.approx(share, abs=1e-5)
             compared += 1
     assert compared > 2 * count

@@ -21,7 +21,7 @@ from anomaly.detectors.interface import Algorithm
 from anomaly.enrolment import Enrolment, enrol
 from anomaly.errors import ModelRefused
 from anomaly.harvest import Watch
-from anomaly.model import SCHEMA, UserModel
+from anomaly.model import SCHEMA, UserModel, card_from, head_size
 from anomaly.osquery import Action
 from anomaly.store import Store
 from tests.conftest import judge_one
@@ -78,6 +78,15 @@ def test_round_trip(trained: Trained, actions: list[Action]) -> None:
         assert one.calibration.window.score(odds[0]) == two.calibration.window.score(odds[1])
 
 
+def test_a_detector_says_how_many_views_it_has(trained: Trained, crowd_models: Path) -> None:
+    """As many as it gives: a weight is for each."""
+    for models in (trained.models, crowd_models):
+        stored = Store(models).load("alice")
+        assert stored is not None
+        detector = stored.model.detector
+        assert detector.views == len(detector.as_trained(detector.start())) == len(stored.model.fusion.weights)
+
+
 def test_the_crafting_itself_is_accepted(trained: Trained) -> None:
     """A file crafted without a change is read: what the other tests refuse is what they changed."""
     assert (
@@ -96,6 +105,25 @@ def test_another_digest_is_refused(trained: Trained) -> None:
     data = content(trained.models)
     assert "does not match its SHA-256" in refused(data[:-1] + bytes([data[-1] ^ 1]))
     assert "does not match its SHA-256" in refused(data + b"\0")
+
+
+def test_a_card_is_read_alone(trained: Trained) -> None:
+    """The beginning of a file is enough, no byte of it is needless, and the card in it has a digest of its own."""
+    data = content(trained.models)
+    head = data[: head_size(data[:8])]
+    assert card_from(head, "Model X") == UserModel.from_bytes(data, "Model X").card
+    assert len(head) < len(data)
+    with pytest.raises(ModelRefused, match=r"^Model X is refused: it is cut short"):
+        card_from(head[:-1], "Model X")
+    with pytest.raises(ModelRefused, match=r"^Model X is refused: its card does not match its SHA-256"):
+        card_from(head.replace(b'alice\\"', b'alicf\\"'), "Model X")
+
+
+def test_a_card_without_a_digest_is_not_read_alone(trained: Trained) -> None:
+    """A file from before cards had one is read as ever, but its card only with the rest."""
+    old = crafted(content(trained.models), lambda header, _: header.pop("seal"))
+    assert card_from(old[: head_size(old[:8])], "Model X") is None
+    assert UserModel.from_bytes(old, "Model X").card.user == "alice"
 
 
 CHANGES: dict[str, Callable[[Header, Arrays], Any]] = {

@@ -16,7 +16,7 @@ from anomaly.prediction import prepare
 from anomaly.records import Score, Severity
 from anomaly.renewal import Prediction
 from anomaly.sinks.interface import Sink
-from anomaly.store import Store
+from anomaly.store import Store, Stored
 from anomaly.tally import Tally
 
 if TYPE_CHECKING:
@@ -62,6 +62,19 @@ def here(models: Path, log: Path, tmp_path: Path) -> Setting:
     copy = tmp_path / "osqueryd.results.log"
     copy.write_bytes(log.read_bytes())
     return Setting(copy, models, tmp_path / "state")
+
+
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return whose models are loaded from now on, as it happens."""
+    loaded: list[str] = []
+    load = Store.load
+
+    def noted(store: Store, user: str, version: int | None = None) -> Stored | None:
+        loaded.append(user)
+        return load(store, user, version)
+
+    monkeypatch.setattr(Store, "load", noted)
+    return loaded
 
 
 def users(scores: list[Score]) -> list[str]:
@@ -195,6 +208,32 @@ def test_a_refused_model_stops_only_its_user(here: Setting, event: Event) -> Non
     assert "anomaly train --user bob" in here.said[0]
     with pytest.raises(ModelRefused):
         here.run("bob")
+
+
+def test_a_model_is_loaded_when_its_user_acts(
+    here: Setting, event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start reads cards alone; damage beyond a card is said once, when its user acts, and survived."""
+    file = here.models / "bob" / "1.safetensors"
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    loaded = loads(monkeypatch)
+    here.append(event("alice"), event("alice"))
+    assert [score.model.state for score in here.run()] == ["ready", "ready"]
+    assert (loaded, here.said) == (["alice"], [])
+    here.append(event("bob"), event("bob"), event("alice"))
+    assert [score.model.state for score in here.run()] == ["learning", "learning", "ready"]
+    assert len(here.said) == 1
+    assert "does not match its SHA-256" in here.said[0]
+    assert "anomaly train --user bob" in here.said[0]
+
+
+def test_one_user_is_loaded_once(here: Setting, event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that is looked at before anything is read is the one that scores."""
+    loaded = loads(monkeypatch)
+    here.append(event("alice"))
+    assert users(here.run("alice")) == ["alice"]
+    assert loaded == ["alice"]
 
 
 @pytest.mark.parametrize("change", ["open", "file"])

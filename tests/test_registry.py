@@ -85,13 +85,31 @@ def test_a_name_without_a_model_costs_no_look_at_the_disk(
     assert registry.find("mallory") is None
 
 
+def test_what_was_loaded_ahead_is_given_once_and_while_it_is_in_use(registry: Registry, models: Path) -> None:
+    """It is what ``find`` gives first, unless something newer was loaded since."""
+    first = registry.ahead("alice")
+    assert registry.find("alice") is first
+    assert registry.find("alice") is not first
+    registry.ahead("alice")
+    again(Store(models), "alice")
+    assert registry.changes().users == ["alice"]
+    registry.load("alice")
+    found = registry.find("alice")
+    assert found is not None
+    assert found.version == 2
+
+
 def test_a_refused_model_is_said_once(registry: Registry, models: Path, said: list[str]) -> None:
     """It is no model, each time it is asked for."""
     file = models / "alice" / "1.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     assert registry.find("alice") is None
     assert registry.find("alice") is None
-    assert len(said) == 1
+    assert registry.card("alice") is not None
+    file.write_bytes(b"")
+    assert registry.card("alice") is None
+    assert registry.card("alice") is None
+    assert len(said) == 2
     assert said[0].startswith("'alice' is shown without scores. ")
     with pytest.raises(ModelRefused):
         registry.load("alice")

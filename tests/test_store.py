@@ -48,10 +48,37 @@ def renamed(model: UserModel, user: str) -> UserModel:
 
 
 def refused(store: Store, user: str = "alice") -> str:
-    """Return why a model is refused."""
+    """Return why a model is refused, and so is its card alone."""
     with pytest.raises(ModelRefused) as caught:
         store.load(user)
+    with pytest.raises(ModelRefused) as again:
+        store.card(user)
+    assert str(again.value) == str(caught.value)
     return str(caught.value)
+
+
+def test_a_card_is_of_the_model_in_use(store: Store) -> None:
+    """It is the card that the model has, it can be had alone, and who has no model has none."""
+    assert store.card("bob") == of(store, "bob").card
+    store.save("alice", renamed(of(store), "alice"))
+    (store.directory / "alice" / "4.safetensors").write_bytes(b"damaged, and not in use")
+    assert store.card("alice") == of(store).card
+    assert store.card("mallory") is None
+    (store.directory / "bob" / "1.safetensors").replace(store.directory / "alice" / "5.safetensors")
+    store.use("alice", 5)
+    assert "it is 'bob''s" in refused(store)
+
+
+def test_a_card_is_believed_alone_and_the_rest_when_it_is_loaded(models: Path) -> None:
+    """Damage beyond the card is met by loading; a card without a digest of its own by reading all there is."""
+    file = models / "alice" / "1.safetensors"
+    good = file.read_bytes()
+    file.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert Store(models).card("alice") is not None
+    with pytest.raises(ModelRefused, match="does not match its SHA-256"):
+        Store(models).load("alice")
+    file.write_bytes(good.replace(b"seal", b"xeal", 1))
+    assert "does not match its SHA-256" in refused(Store(models))
 
 
 def test_no_directory_is_an_empty_store(tmp_path: Path) -> None:
@@ -172,10 +199,10 @@ def test_a_model_under_another_name_is_refused(models: Path) -> None:
 def test_a_refusal_says_how_to_make_a_new_one(models: Path) -> None:
     """A refused model comes with the reason and the command that makes another."""
     file = models / "alice" / "1.safetensors"
-    file.write_bytes(file.read_bytes()[:-1])
+    file.write_bytes(file.read_bytes()[:1000])
     reason = refused(Store(models))
     assert str(file) in reason
-    assert "SHA-256" in reason
+    assert "it is cut short" in reason
     assert "anomaly train --user alice" in reason
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from anomaly.corpus import IDENTITY_COLUMNS, MAX_FIELDS, Corpus, Rows
 from anomaly.osquery import Action
-from anomaly.tokenizer import BUCKETS, NEW_BUCKETS, Tokenizer
+from anomaly.tokenizer import BUCKETS, NEW_BUCKETS, Rare, Tokenizer
 from anomaly.vocabulary import Head
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
@@ -262,6 +262,14 @@ class TestFallingBack:
         assert len(tokenizer._columns["files"]["path"].table) < 5000
         assert [tokenizer.seen("files", "path", f"/srv/{name}") for name in ("a", "b", "x1z")] == [1, 3, 0]
 
+    def test_what_is_known_is_remembered_beyond_the_limit(self) -> None:
+        """However many values never seen came first, one that is a token of its own is resolved once."""
+        tokenizer = fitted([action("files", path=f"/srv/{name}") for name in "abbb"])
+        for number in range(6000):
+            tokenizer.encode(action("files", path=f"/srv/x{number}z"))
+        assert tokenizer.encode(action("files", path="/srv/b")) == tokenizer.encode(action("files", path="/srv/b"))
+        assert "/srv/b" in tokenizer._columns["files"]["path"].table
+
     def test_the_salt_moves_the_buckets(self) -> None:
         """Which values share a bucket depends on the salt; the ids do not."""
         actions = [action(command=f"c{n % 8}") for n in range(80)]
@@ -387,3 +395,19 @@ def test_a_bucket_is_called_by_what_fills_it(query: str) -> None:
     assert tokenizer.bucket_text(tty) == ""
     found = {text for bucket in range(BUCKETS) if (text := tokenizer.bucket_text(bucket))}
     assert found == {"name ls", "name git", f"action {query} added", "action other added"}
+
+
+@given(st.dictionaries(st.integers(0, 2**32 - 1), st.integers(1, 2**32 - 1)), st.integers(0, 2**33))
+def test_rare_values_are_a_mapping(counts: dict[int, int], other: int) -> None:
+    """Two arrays say what a dictionary would, and refuse what is out of order or does not pair up."""
+    hashes = np.array(sorted(counts), dtype=np.uint32)
+    values = np.array([counts[key] for key in hashes.tolist()], dtype=np.uint32)
+    rare = Rare(hashes, values)
+    assert rare == counts
+    assert [rare.get(key, 0) for key in (other, *counts)] == [counts.get(key, 0) for key in (other, *counts)]
+    for wrong in ((hashes, np.append(values, values[:1] * 0 + 1)), (hashes[::-1], values)):
+        if len(wrong[0]) > 1:
+            with pytest.raises(ValueError, match="rare values"):
+                Rare(*wrong)
+    with pytest.raises(ValueError, match="of other types"):
+        Rare(hashes.astype(np.int64), values)

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +27,8 @@ SCHEMA = 1
 MAX_BYTES = 1 << 28
 """Largest checkpoint read: far above any that is written, and not enough to fill the memory."""
 
+_BLOCK = 1 << 18
+
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
@@ -39,8 +41,8 @@ class Checkpoint(msgspec.Struct):
     position: Position
     identities: dict[str, Any] = {}
     """The pairs of numbers and names of users that the log has shown."""
-    users: dict[str, Any] = {}
-    """State of the scorer of each user; only the scorer knows what is in it."""
+    users: dict[str, msgspec.Raw] = {}
+    """State of the scorer of each user, as JSON; only the scorer knows what is in it."""
     schema: int = SCHEMA
 
 
@@ -122,8 +124,16 @@ class CheckpointFile:
         self._move_aside(reason)
         return None
 
-    def save(self, checkpoint: Checkpoint) -> None:
+    def save(self, checkpoint: Checkpoint, users: Iterable[tuple[str, bytes]] = ()) -> None:
         """Replace the checkpoint; whatever happens, the old one or the new one is there, and whole.
+
+        Parameters
+        ----------
+        checkpoint
+            What to save.
+        users
+            States besides those of the checkpoint, as JSON by name. Each is written as it comes: of a thousand
+            users, all at once would take more memory than all that scores them.
 
         Raises
         ------
@@ -132,11 +142,10 @@ class CheckpointFile:
         """
         temporary = f"{self._name}.tmp"  # one name is enough under the lock, and no crash leaves a second
         try:
-            data = msgspec.json.encode(checkpoint)
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=self._folder)
             try:
-                self._write(temporary, data)
+                self._write(temporary, _pieces(checkpoint, users))
                 os.rename(temporary, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             except BaseException:
                 with suppress(OSError):
@@ -209,12 +218,13 @@ class CheckpointFile:
             raise ValueError(f"it is larger than {MAX_BYTES} bytes")
         return data
 
-    def _write(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, pieces: Iterable[bytes]) -> None:
         descriptor = self._open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
-            left = memoryview(data)
-            while left:
-                left = left[os.write(descriptor, left) :]
+            for block in _blocks(pieces):
+                left = memoryview(block)
+                while left:
+                    left = left[os.write(descriptor, left) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -226,6 +236,31 @@ class CheckpointFile:
         except OSError as error:
             raise _unusable(self._directory, error) from error
         self.set_aside = f"the checkpoint could not be read ({reason}) and is kept as {self._directory / bad}."
+
+
+def _pieces(checkpoint: Checkpoint, users: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """Give a checkpoint as JSON, with more users in it."""
+    begin, place, end = msgspec.json.encode(checkpoint).rpartition(b'},"schema":')
+    yield begin
+    comma = b"," if checkpoint.users else b""
+    for name, state in users:
+        yield b"%b%b:" % (comma, msgspec.json.encode(name))
+        yield state
+        comma = b","
+    yield place + end
+
+
+def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Join pieces: a call of the system for each would cost more than the writing."""
+    block: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        block.append(piece)
+        size += len(piece)
+        if size >= _BLOCK:
+            yield b"".join(block)
+            block, size = [], 0
+    yield b"".join(block)
 
 
 def _open_directory(directory: Path) -> int:

@@ -164,7 +164,7 @@ def test_margins_do_not_depend_on_how_many(vectors: int) -> None:
 def test_probabilities_do_not_depend_on_how_many() -> None:
     """What the network gives a token is the same bits whatever other tokens it is asked for at once."""
     draw, lstm = np.random.default_rng(5), AMONG.sequence
-    ids = draw.integers(1, SIZE, 500).astype(np.intp)
+    batch = [Tokens((token,), ()) for token in draw.integers(1, SIZE, 500).tolist()]
     hidden = np.tanh(draw.normal(size=(500, UNITS))).astype(np.float32)
-    alone = [lstm._probabilities(hidden[n : n + 1], ids[n : n + 1]) for n in range(500)]
-    assert lstm._probabilities(hidden, ids).tobytes() == b"".join(one.tobytes() for one in alone)
+    alone = [lstm._probabilities(hidden[n : n + 1], batch[n : n + 1])[0] for n in range(500)]
+    assert lstm._probabilities(hidden, batch) == alone

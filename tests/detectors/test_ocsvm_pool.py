@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from anomaly.detectors import ocsvm, ocsvm_pool
 from anomaly.detectors.interface import WINDOW
 from anomaly.detectors.ocsvm import REFIT, OneClassSvm, packed
-from anomaly.detectors.ocsvm_pool import REMEMBERED, overlaps
-from anomaly.detectors.ocsvm_solve import kernel_of, rbf
+from anomaly.detectors.ocsvm_pool import REMEMBERED, overlaps_of
+from anomaly.detectors.ocsvm_solve import Kernel, rbf
 from anomaly.detectors.ocsvm_state import GAMMA, SupportVectors, WindowState
 from anomaly.tokenizer import BUCKETS, Tokens
 
@@ -58,25 +58,22 @@ def counted(pool: Packed) -> list[list[int]]:
 def test_remembering_changes_nothing(fits: list[tuple[float, int, bool]], seed: int) -> None:
     """Whatever was dropped and added since, or forgotten, the overlaps are those that counting anew gives."""
     state = state_of(drawn(20, seed))
-    overlaps(state, 0)
-    for number, (share, added, forgotten) in enumerate(fits):
-        if forgotten:
-            state.overlaps = None
-        dropped = round(share * len(state.pool))
-        state.pool = np.concatenate([state.pool[dropped:], drawn(added, seed + number)])
-        found = overlaps(state, dropped)
-        assert found.tolist() == counted(state.pool)
-        assert state.overlaps is found
+    with patch.object(ocsvm_pool, "MAX_POOL", 40), patch.object(ocsvm_pool, "_SPARE", 15):  # soon full
+        overlaps_of(state, 0)
+        for number, (share, added, forgotten) in enumerate(fits):
+            if forgotten:
+                state.overlaps = None
+            dropped = max(round(share * len(state.pool)), len(state.pool) + added - 40)
+            state.pool = np.concatenate([state.pool[dropped:], drawn(added, seed + number)])
+            assert overlaps_of(state, dropped).tolist() == counted(state.pool)
 
 
 def test_what_is_known_is_not_counted_again() -> None:
     """What two windows were found to share is believed while both stay: the saving is real."""
     state = state_of(drawn(20, 1))
-    overlaps(state, 0)
-    assert state.overlaps is not None
-    state.overlaps[:] = 7
+    overlaps_of(state, 0)[:] = 7
     state.pool = np.concatenate([state.pool[5:], drawn(4, 2)])
-    found, fresh = overlaps(state, 5), np.array(counted(state.pool))
+    found, fresh = overlaps_of(state, 5), np.array(counted(state.pool))
     assert (found[:15, :15] == 7).all()
     assert (found[15:] == fresh[15:]).all()
     assert (found[:, 15:] == fresh[:, 15:]).all()
@@ -86,11 +83,11 @@ def test_the_oldest_is_forgotten() -> None:
     """No more than REMEMBERED pools have their overlaps remembered: the one that came first gives way."""
     states = [state_of(drawn(5, seed)) for seed in range(3 * REMEMBERED)]
     for number, state in enumerate(states, 1):
-        overlaps(state, 0)
-        overlaps(states[max(number - REMEMBERED, 0)], 0)  # fitted again: is no other pool
+        overlaps_of(state, 0)
+        overlaps_of(states[max(number - REMEMBERED, 0)], 0)  # fitted again: is no other pool
         known = [one.overlaps is not None for one in states]
         assert known == [number - REMEMBERED <= place < number for place in range(len(states))]
-    overlaps(states[0], 0)  # comes anew
+    overlaps_of(states[0], 0)  # comes anew
     known = [one.overlaps is not None for one in states]
     assert known == [True, *[False] * (2 * REMEMBERED), *[True] * (REMEMBERED - 1)]
 
@@ -98,12 +95,12 @@ def test_the_oldest_is_forgotten() -> None:
 def test_a_state_that_is_gone_is_not_held() -> None:
     """What is remembered lives as long as its user's state, and who comes after finds room."""
     for seed in range(2 * REMEMBERED):
-        overlaps(state_of(drawn(5, seed)), 0)
+        overlaps_of(state_of(drawn(5, seed)), 0)
     gc.collect()
     assert all(known() is None for known in ocsvm_pool._fitted_last)
     states = [state_of(drawn(5, seed)) for seed in range(REMEMBERED)]
     for state in states:
-        overlaps(state, 0)
+        overlaps_of(state, 0)
     assert all(state.overlaps is not None for state in states)
 
 
@@ -128,7 +125,7 @@ def test_a_forgotten_state_fits_the_same() -> None:
             taught(svm, forgetful, lessons)
             others = [state_of(drawn(5, seed)) for seed in range(REMEMBERED)] if fit % 2 else []
             for other in others:
-                overlaps(other, 0)
+                overlaps_of(other, 0)
             assert (forgetful.overlaps is None) == (state.overlaps is None) == bool(others)
             if not others:
                 forgetful.overlaps = None
@@ -146,7 +143,9 @@ def test_a_kernel_from_overlaps(kind: type[np.generic]) -> None:
     for count in (0, 1, 31, 32, 33, 70):
         bags = np.unpackbits(drawn(count, 8), axis=1)
         shared = np.array(counted(packed(bags))).reshape(count, count)
-        kernel = kernel_of(shared.astype(kind), GAMMA)
+        rows = Kernel(shared.astype(kind), GAMMA)
+        kernel = np.array([rows[row] for row in range(count)]).reshape(count, count)
+        assert rows.diagonal().tobytes() == kernel.diagonal().tobytes()
         lengths = [max(int(bag.sum()), 1) ** 0.5 for bag in bags]
         expected = [
             [exp(-2 * GAMMA * (1 - int(both) / (one * two))) for both, two in zip(row, lengths, strict=True)]

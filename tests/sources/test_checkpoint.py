@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from anomaly.errors import StateError, StateLocked, StateRefused
@@ -14,7 +16,7 @@ SAVED = Checkpoint(
     log="/var/log/X",
     position=Position("0123456789abcdef", 42, 1, 2),
     identities={"ws1": {"1000": "alice"}},
-    users={"alice": {"window": [1.5, 2.5]}},
+    users={"alice": msgspec.Raw(b'{"window":[1.5,2.5]}')},
 )
 
 
@@ -128,7 +130,7 @@ def test_state_that_cannot_be_json_is_an_error_of_ours(state: Path) -> None:
     with CheckpointFile(state, "X-1") as file:
         file.save(SAVED)
         with pytest.raises(StateError, match="cannot be written"):
-            file.save(Checkpoint(log="X", position=Position(), users={"a": object()}))
+            file.save(Checkpoint(log="X", position=Position(), identities={"a": object()}))
         assert file.load() == SAVED
 
 
@@ -219,3 +221,43 @@ def test_different_logs_and_selections_have_different_names(tmp_path: Path) -> N
     assert first == checkpoint_name(tmp_path / "link" / "X", "alice")
     assert first != checkpoint_name(tmp_path / "X", "bob")
     assert first != checkpoint_name(tmp_path / "Y", "alice")
+
+
+@pytest.mark.parametrize("own", [{}, SAVED.users])
+def test_users_one_after_another_are_written_as_users_at_once(state: Path, own: dict[str, msgspec.Raw]) -> None:
+    """States that are given as they come are the same file, to the byte, as states that are all there."""
+    more = {name: msgspec.Raw(b"[%d]" % number) for number, name in enumerate(("bob", 'o"mar', "}", "schema"))}
+    with CheckpointFile(state, "X-1") as file:
+        file.save(msgspec.structs.replace(SAVED, users=own), ((name, bytes(raw)) for name, raw in more.items()))
+        assert file.path.read_bytes() == msgspec.json.encode(msgspec.structs.replace(SAVED, users=own | more))
+        assert file.load() == msgspec.structs.replace(SAVED, users=own | more)
+
+
+def test_users_are_written_as_they_come(state: Path) -> None:
+    """Not all of them need be in memory at once: each is asked for after the one before was taken."""
+    piece, held = b"[" + b"1," * (1 << 19) + b"1]", []
+
+    def users() -> Iterator[tuple[str, bytes]]:
+        for number in range(3):
+            held.append((state / "X-1.tmp").stat().st_size)
+            yield f"user{number}", piece
+
+    with CheckpointFile(state, "X-1") as file:
+        file.save(SAVED, users())
+    assert held[0] < len(piece) <= held[1]
+    assert held[2] >= 2 * len(piece)
+
+
+def test_what_fails_in_between_leaves_the_old_one(state: Path) -> None:
+    """Where a user's state cannot be had, no half of a checkpoint is left."""
+
+    def users() -> Iterator[tuple[str, bytes]]:
+        yield "alice", b"{}"
+        raise ValueError("no such thing")
+
+    with CheckpointFile(state, "X-1") as file:
+        file.save(SAVED)
+        with pytest.raises(StateError, match="cannot be written: no such thing"):
+            file.save(SAVED, users())
+        assert file.load() == SAVED
+    assert not (state / "X-1.tmp").exists()
