@@ -94,6 +94,8 @@ class Counts:
             raise ValueError("the columns are out of order")
         if own.shape != prior.shape or own.ndim != 1 or starts[-1] != len(own) or starts[0] != 1:
             raise ValueError("the counts do not cover the vocabulary")
+        if own.dtype != np.float64 or prior.dtype != np.float64:
+            raise ValueError("the counts are of another type")
         if not (
             np.isfinite(own).all() and (own >= 0).all() and np.isfinite(prior).all() and (prior[1:] > 0).all()
         ):

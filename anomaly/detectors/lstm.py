@@ -104,8 +104,10 @@ class Lstm(Detector):
             "cell": (cell, (units,)),
         }
         for name, (array, shape) in shapes.items():
-            if array.shape != shape:
-                raise ValueError(f"{name} has shape {array.shape}, not {shape}")
+            if array.shape != shape or array.dtype != np.float32:
+                raise ValueError(f"{name} has shape {array.shape} of {array.dtype}, not {shape} of float32")
+        if window.dtype != np.int32 or recent.dtype != np.float64 or starts.dtype != np.int32:
+            raise ValueError("the window and the columns are of other types")
         if starts[0] != 1 or starts[-1] != size or not (np.diff(starts) > 0).all():
             raise ValueError("the columns do not cover the vocabulary")
         if len(counts.own) != size or (counts.starts != starts).any():
