@@ -144,11 +144,15 @@ def machine() -> str:
             found.append(f"{library} {version(library)}")
         except PackageNotFoundError:
             found.append(f"{library} not installed")
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit}; {model}, {len(CORES)} cores,"
-        f" {platform.system()} {platform.release()}, load {load} at the start.\n{', '.join(found)}."
+        f" {platform.system()} {platform.release()}, load {load()} at the start.\n{', '.join(found)}."
     )
+
+
+def load() -> str:
+    """Say how busy the machine was in the last 1, 5 and 15 minutes."""
+    return ", ".join(f"{value:.1f}" for value in os.getloadavg())
 
 
 def _git(*words: str) -> str:
@@ -196,11 +200,12 @@ def main() -> None:
         folder = asked.work or Path(place)
         folder.mkdir(parents=True, exist_ok=True)
         tables = Bench(folder, asked.thesis, size).measure(set(asked.only), figures)
-    words = " ".join(
-        ["--quick"] * asked.quick + (["--only", *asked.only] if set(asked.only) != set(PARTS) else [])
-    )
-    facts += f" It took {(time.monotonic() - begin) / 60:.0f} minutes."
-    text = report(tables, figures, size, facts, f"--thesis {asked.thesis.name} {words}".strip())
+    words = ["--thesis", asked.thesis.name, *["--quick"] * asked.quick]
+    words += ["--only", *asked.only] if set(asked.only) != set(PARTS) else []
+    facts += f" It took {(time.monotonic() - begin) / 60:.0f} minutes; load {load()} at the end."
+    if asked.work:
+        facts += " Models that an earlier run had left were used (`--work`)."
+    text = report(tables, figures, size, facts, " ".join(words))
     asked.out.write_text(text)
     print(text)
 

@@ -98,6 +98,13 @@ def _alive(ours: dict[str, Worker], figures: Figures) -> Table:
     return Table("One action at a time", method, columns, rows)
 
 
+def _against(subject: str) -> str:
+    """Return which figure of the whole command a peer is held against."""
+    if subject.endswith("a call"):
+        return BACKLOG
+    return "live OCSVM a pipe rate" if "OneClassSVM" in subject or "OCSVM" in subject else OURS
+
+
 def _peers(worker: Worker, plan: Plan, figures: Figures) -> Table:
     """Return the table of the peers; ``apart`` is what the worker measured."""
     method = (
@@ -106,17 +113,17 @@ def _peers(worker: Worker, plan: Plan, figures: Figures) -> Table:
         " scikit-learn's machine has our support vectors and weights. *Apart*: the largest difference of"
         " a log-probability (nats), or of a score, from our numpy scorer's over the first actions; it should be"
         " below 1e-5. All are given tokens and do nothing else; so do our detectors in the last rows (the LSTM"
-        " with its counts and window). *Times*: how many actions the whole of `anomaly predict` (LSTM, adapting)"
-        " does for each of the peer's, live on a pipe, or in a backlog where the peer has many actions a call; it"
-        " reads, parses, tokenises, scores, explains, learns and writes. The original's loop: two layers of 128"
-        f" units on 16 ids, predict and then fit; its window of 10 actions is our choice, and so are {plan.epochs}"
-        " epochs for what was shipped. river's trees see one action's ids, its SVM one action's buckets: a"
-        " smaller task."
+        " with its counts and window). *Times*: how many actions the whole of `anomaly predict` does for each of"
+        " the peer's, adapting, live on a pipe (in a backlog where the peer has many actions a call), by OCSVM for"
+        " one-class machines, else by LSTM; it reads, parses, tokenises, scores, explains, learns and writes."
+        " The original's loop: two layers of 128 units on 16 ids, predict and then fit; its window of 10 actions"
+        f" is our choice, and so are {plan.epochs} epochs for what was shipped. river's trees see one action's"
+        " ids, its SVM one action's buckets: a smaller task."
     )
     rows = []
     for subject in worker.subjects:
         apart = worker.told["apart"].get(subject)
-        times = figures.ratio(BACKLOG if subject.endswith("a call") else OURS, f"peers {subject} rate")
+        times = figures.ratio(_against(subject), f"peers {subject} rate")
         rate = figures.spread(
             f"peers {subject} rate", 2 if (figures.median(f"peers {subject} rate") or 0) < 100 else 0
         )
@@ -161,6 +168,6 @@ def _floors(ours: dict[str, Worker], figures: Figures) -> Table:
                 rows.append((name, subject, "skipped: not installed", "-", "-"))
                 continue
             told = f"ours: {subject}" if subject.startswith("parse") else subject
-            megabytes = f"{rate * worker.told['bytes'] / 1e6:,.0f}"
+            megabytes = f"{rate * worker.told['bytes_of'].get(subject, worker.told['bytes']) / 1e6:,.0f}"
             rows.append((name, told, figures.spread(key), megabytes, "-" if share is None else f"{share:.2f}"))
     return Table("Floors", method, ("log", "what", "lines/s", "MB/s", "of orjson"), rows)

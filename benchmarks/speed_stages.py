@@ -29,7 +29,7 @@ from anomaly.sources.interface import Line, Position, Source
 from anomaly.sources.tail import LogSource
 from anomaly.store import Store, Stored
 from anomaly.tokenizer import Tokens
-from benchmarks.speed_floors import FLOORS, floors
+from benchmarks.speed_floors import FLOORS, WHOLE_FILE, floors
 from benchmarks.speed_worker import Sample, Subject, each, serve
 
 BATCH = 512
@@ -201,10 +201,12 @@ def _of_user(lines: list[bytes], user: str) -> list[bytes]:
 def main() -> None:
     """Be a worker."""
     path, count, user, *models = sys.argv[1:]
-    lines = _of_user(Path(path).read_bytes().splitlines(), user)[: int(count)]
+    everything = Path(path).read_bytes()
+    lines = _of_user(everything.splitlines(), user)[: int(count)]
     given = Given(Path(path), lines, user)
     subjects: dict[str, Subject] = {}
     told: dict[str, Any] = {"lines": len(lines), "bytes": 1 + sum(map(len, lines)) / len(lines)}
+    told["bytes_of"] = dict.fromkeys(WHOLE_FILE, len(everything) / everything.count(b"\n"))
     told |= {"shared": SHARED, "own": OWN, "whole": WHOLE, "floors": FLOORS}
     for word in models:
         algorithm, _, where = word.partition("=")
