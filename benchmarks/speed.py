@@ -112,7 +112,9 @@ class Bench:
         """Measure the parts and return their tables."""
         size, tables = self.size, list[Table]()
         if "training" in parts:
-            tables += training(self.real, size.trainings, list(ALGORITHMS), self.actions, self.folder, figures)
+            tables += training(
+                self.real, size.trainings, list(ALGORITHMS), self.actions, size.plan.repeat, self.folder, figures
+            )
         if parts <= {"training"}:
             return tables
         real = self.of_real()
@@ -169,9 +171,9 @@ def report(tables: list[Table], figures: Figures, size: Size, facts: str, words:
         f"# Speed\n\nWritten by `python -m benchmarks.speed {words}`. {facts}\n\nFigures are medians of"
         f" {size.plan.repeat} repetitions (minimum to maximum), taken in turn with the other subjects'; where none"
         f" are given they are equal, or it was measured once. *{REAL}*: a real user's log of 2017, lengthened to"
-        f" {size.lines:,} lines by repeating it, later each time; learned are its first {size.learned:,}, so"
-        f" most of what is scored was learned. *{SIMULATED}*: `anomaly simulate --days {size.days}`, all its users"
-        " in one log, learned by its first third.\n"
+        f" {size.lines:,} lines by repeating it, later each time; learned are its first {size.learned:,}, and"
+        f" scored is all of it, what was learned too. *{SIMULATED}*: `anomaly simulate --days {size.days}`, all"
+        " its users in one log, learned by its first third.\n"
     )
     return "\n".join([intro, *(table.text() for table in [top, *tables])])
 

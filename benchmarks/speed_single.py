@@ -102,7 +102,7 @@ def _against(subject: str) -> str:
     """Return which figure of the whole command a peer is held against."""
     if subject.endswith("a call"):
         return BACKLOG
-    return "live OCSVM a pipe rate" if "OneClassSVM" in subject or "OCSVM" in subject else OURS
+    return "live OCSVM a pipe rate" if "OneClassSVM" in subject else OURS
 
 
 def _peers(worker: Worker, plan: Plan, figures: Figures) -> Table:
@@ -123,7 +123,8 @@ def _peers(worker: Worker, plan: Plan, figures: Figures) -> Table:
     rows = []
     for subject in worker.subjects:
         apart = worker.told["apart"].get(subject)
-        times = figures.ratio(_against(subject), f"peers {subject} rate")
+        ours = subject.startswith("ours")
+        times = None if ours else figures.ratio(_against(subject), f"peers {subject} rate")
         rate = figures.spread(
             f"peers {subject} rate", 2 if (figures.median(f"peers {subject} rate") or 0) < 100 else 0
         )

@@ -10,8 +10,8 @@ from benchmarks.speed_figures import Figures, Table, exponent
 from benchmarks.speed_logs import Log, first
 
 IMPORTS = {"OCSVM": "sklearn.svm", "LSTM": "tensorflow, keras", "BOTH": "sklearn.svm, tensorflow, keras"}
-SHORT, AGAIN = 20.0, 2
-"""Trainings that take fewer seconds are done so many times more."""
+SHORT, MOST = 20.0, 3
+"""Trainings that take fewer seconds are repeated, but no more than so often."""
 
 
 def train(log: Path, models: Path, algorithm: str, user: str | None, *words: str) -> list[str]:
@@ -21,13 +21,14 @@ def train(log: Path, models: Path, algorithm: str, user: str | None, *words: str
 
 
 def training(
-    log: Log, sizes: list[int], algorithms: list[str], repeats: int, folder: Path, figures: Figures
+    log: Log, sizes: list[int], algorithms: list[str], repeats: int, repeat: int, folder: Path, figures: Figures
 ) -> tuple[Table, Table]:
     """Learn the first so many actions of a log, in turn for all sizes and algorithms."""
     logs = {size: folder / f"first-{size}.log" for size in sizes}
     for size, path in logs.items():
         first(log.path, path, size)
-    for turn in range(1 + AGAIN):
+    turns = min(MOST, repeat)
+    for turn in range(turns):
         for algorithm in algorithms:
             ran = run([sys.executable, "-c", f"import {IMPORTS[algorithm]}"], cores=CORES)
             figures.add(f"imports {algorithm}", ran.wall)
@@ -47,7 +48,7 @@ def training(
     method = (
         f"`anomaly train --user {log.user}` on the first so many lines of the lengthened log (which repeats the"
         f" {repeats:,} of the real one: beyond, no new values come), on all {len(CORES)} cores, from the start of"
-        f" the process to its exit; those under {SHORT:g} s {1 + AGAIN} times, the others once."
+        f" the process to its exit; those under {SHORT:g} s {turns} times, the others once."
     )
     columns = ("method", "actions", "seconds", "of user CPU", "peak MiB")
     return Table("Training", method, columns, rows), _exponents(sizes, algorithms, figures)
