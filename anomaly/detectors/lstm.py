@@ -121,11 +121,6 @@ class Lstm(Detector):
         for column in pairwise(starts.tolist()):
             self._slices += [column] * (column[1] - column[0])
 
-    @property
-    def views(self) -> int:
-        """Where other users are known, there are two."""
-        return 2 if self.counts.others else 1
-
     def start(self) -> LstmState:
         """Return the state that training ended in."""
         entries = []
