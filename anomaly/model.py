@@ -181,7 +181,7 @@ def _check(tokenizer: Tokenizer, detector: Detector, fusion: Fusion) -> None:
     starts = [*(head.start for head in tokenizer.heads), tokenizer.size]
     if isinstance(sequence, Lstm) and sequence.starts.tolist() != starts:
         raise ValueError("its network and its vocabulary do not fit each other")
-    if len(fusion.weights) != detector.views:
+    if len(fusion.weights) != len(detector.as_trained(detector.start())):
         raise ValueError("its views and their weights do not fit each other")
 
 

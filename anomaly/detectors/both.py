@@ -40,11 +40,6 @@ class Both(Detector):
         self.sequence = sequence
         self.window = window
 
-    @property
-    def views(self) -> int:
-        """Those of both."""
-        return self.sequence.views + self.window.views
-
     def start(self) -> BothState:
         """Return the state that training ended in."""
         return BothState(self.sequence.start(), self.window.start())

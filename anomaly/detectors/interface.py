@@ -58,11 +58,6 @@ class Detector(ABC):
 
     algorithm: ClassVar[Algorithm]
 
-    @property
-    def views(self) -> int:
-        """How many views of a window there are."""
-        return 1
-
     @abstractmethod
     def start(self) -> State:
         """Return the state that training ended in: scoring goes on from there."""

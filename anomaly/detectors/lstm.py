@@ -131,11 +131,6 @@ class Lstm(Detector):
         self._column: list[int] = np.maximum(column, 0).tolist()
         self._bounds: list[tuple[int, int]] = list(pairwise(starts.tolist()))
 
-    @property
-    def views(self) -> int:
-        """Where other users are known, there are two."""
-        return 2 if self.counts.others else 1
-
     def start(self) -> LstmState:
         """Return the state that training ended in."""
         entries = []
