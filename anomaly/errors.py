@@ -12,6 +12,7 @@
     ├── UnknownUser              7   no such user in the log, or no model of that user
     ├── ModelRefused             8   a model, or the directory it lies in, that must not be trusted
     ├── StoreUnwritable         11   no room or no permission for models
+    ├── LearnerLost             12   a process that learned a user has failed
     └── StateError
         ├── StateRefused         9   a checkpoint, or its directory, that must not be trusted
         └── StateLocked         10   another process works with the same state or models
@@ -80,6 +81,12 @@ class StoreUnwritable(AnomalyError):
     """There is no room, or no permission, to write models."""
 
     exit_code = 11
+
+
+class LearnerLost(AnomalyError):
+    """A process that learned a user has failed, or was ended."""
+
+    exit_code = 12
 
 
 class StateError(AnomalyError):

@@ -1,8 +1,12 @@
-"""Learning the LSTM: for how long, from what, and what comes with it."""
+"""Learning the LSTM: for how long, from what, and what comes with it. Its training is imported when it begins."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +15,12 @@ from anomaly.calibration_fit import fit_tail
 from anomaly.detectors.counts_fit import count
 from anomaly.detectors.interface import WINDOW, Learner, OutOfFold
 from anomaly.detectors.lstm import FOREIGN_MIX, MIX, Lstm
-from anomaly.detectors.lstm_trainer import Layout, Trainer
+from anomaly.detectors.lstm_layout import Layout
 from anomaly.detectors.lstm_weights import Weights, export
 from anomaly.tokenizer import Encoded, Tokenizer
+
+if TYPE_CHECKING:
+    from anomaly.detectors.lstm_trainer import Trainer
 
 MAX_EPOCHS = 15
 _FEWEST_OF_KIND = 100  # out-of-fold actions for a kind to have a rarity of its own
@@ -56,9 +63,7 @@ class LstmLearner(Learner):
             nothing = Weights.none(tokenizer.size)
             return export(nothing, counts, tokenizer, encoded, window, shares=(1.0, 1.0), cache=self.cache)
         layout = Layout.of(tokenizer, encoded.ids.shape[1])
-        if layout.shape not in self._trainers:
-            self._trainers[layout.shape] = Trainer(layout.shape, self.seed)
-        trainer = self._trainers[layout.shape]
+        trainer = self._trainer(layout)
         epochs = self.epochs or MAX_EPOCHS
         places = layout.place(encoded.ids)
         best = trainer.fit(
@@ -98,3 +103,27 @@ class LstmLearner(Learner):
     def adopt(self, detector: Lstm, finished: Lstm, places: list[int]) -> Lstm:
         """Give a fold's network the rarities of the finished one."""
         return Lstm.from_arrays(detector.arrays() | {"rarity": finished.rarity[places]})
+
+    def _trainer(self, layout: Layout) -> Trainer:
+        if layout.shape not in self._trainers:
+            with _hushed():
+                from anomaly.detectors.lstm_trainer import Trainer  # noqa: PLC0415 - tensorflow takes 6 s
+            self._trainers[layout.shape] = Trainer(layout.shape, self.seed)
+        return self._trainers[layout.shape]
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep to itself what tensorflow's C++ prints while it is loaded: which GPUs it has not found."""
+    if sys.stderr is None:  # closed: there is nothing to keep from
+        yield
+        return
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

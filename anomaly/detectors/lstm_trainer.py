@@ -21,8 +21,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from anomaly.detectors.lstm import MIX
+from anomaly.detectors.lstm_layout import BLOCK, Layout
 from anomaly.detectors.lstm_weights import Weights
-from anomaly.tokenizer import Tokenizer
 
 UNITS = 64
 EMBEDDING = 32
@@ -35,49 +35,10 @@ RATE = 5e-3
 DROPOUT = 0.2
 PATIENCE = 5
 """Epochs without gain on the held-out actions before it stops."""
-BLOCK = 8
-"""Tokens of one column that are summed up at once."""
 
 _NEVER = 1e-12  # a column's tokens that stand for nothing in it are never asked for
 _NOWHERE = -1e9  # logit of a place where no token is
 _UNDERFLOW = 1e-30  # keeps the logarithm finite for a column that is e^-87 of the likeliest
-_SIZES = 256  # vocabularies are padded to a multiple of this, so that they share a graph
-_COLUMNS = 32  # and their columns to a multiple of this
-_WIDTHS = 8  # and actions to a multiple of this many tokens
-
-
-class Layout(NamedTuple):
-    """Where a vocabulary's tokens lie in the network: each column in whole blocks, so that it is summed by blocks.
-
-    Place 0 is padding, as token 0 is; its block belongs to no column.
-    """
-
-    shape: tuple[int, int, int]
-    """Places, columns and tokens of an action: vocabularies of one shape share a graph."""
-    places: NDArray[np.int32]
-    """Of each token, shape (tokens,)."""
-    column: NDArray[np.int32]
-    """Which column's softmax each block belongs to, shape (places / BLOCK,)."""
-
-    @classmethod
-    def of(cls, tokenizer: Tokenizer, width: int) -> Layout:
-        """Lay out a vocabulary whose actions have up to ``width`` tokens."""
-        places = np.zeros(tokenizer.size, dtype=np.int32)
-        column = [0]
-        for number, head in enumerate(tokenizer.heads, 1):
-            begin = len(column) * BLOCK
-            places[head.start : head.stop] = np.arange(begin, begin + len(head.tokens))
-            column += [number] * -(-len(head.tokens) // BLOCK)
-        last = len(tokenizer.heads) + 1
-        size = _padded(len(column) * BLOCK, _SIZES)
-        column += [last] * (size // BLOCK - len(column))
-        shape = (size, _padded(last + 1, _COLUMNS), _padded(width, _WIDTHS))
-        return cls(shape, places, np.array(column, dtype=np.int32))
-
-    def place(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return the places of actions' tokens, padded to the width of the graph."""
-        found: NDArray[np.int32] = np.pad(self.places[ids], ((0, 0), (0, self.shape[2] - ids.shape[1])))
-        return found
 
 
 class _Known(NamedTuple):
@@ -250,10 +211,6 @@ class Trainer:
 def _log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     high = tf.maximum(a, b)
     return high + tf.math.log1p(tf.exp(-tf.abs(a - b)))
-
-
-def _padded(count: int, multiple: int) -> int:
-    return -(-count // multiple) * multiple
 
 
 def _streams(actions: NDArray[np.int32]) -> NDArray[np.int32]:

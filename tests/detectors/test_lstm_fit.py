@@ -13,7 +13,8 @@ from anomaly.detectors.counts_fit import expectation, first_tokens, occurrences
 from anomaly.detectors.interface import WINDOW, OutOfFold
 from anomaly.detectors.lstm import MIX, Lstm
 from anomaly.detectors.lstm_fit import LstmLearner
-from anomaly.detectors.lstm_trainer import Layout, Trainer
+from anomaly.detectors.lstm_layout import Layout
+from anomaly.detectors.lstm_trainer import Trainer
 from anomaly.osquery import Action
 from anomaly.tokenizer import Encoded, Tokenizer
 
@@ -200,22 +201,6 @@ def test_streams_lose_no_action() -> None:
         assert streams.shape[0] == lstm_trainer.STREAMS
         assert streams.shape[1] >= 2
         assert streams[streams > 0].tolist() == list(range(1, count + 1))
-
-
-def test_a_layout_gives_each_column_blocks_of_its_own(made: Made) -> None:
-    """Every token has a place, in a block that belongs to its column and to no other."""
-    tokenizer, encoded = made
-    layout = Layout.of(tokenizer, encoded.ids.shape[1])
-    assert len(set(layout.places.tolist())) == tokenizer.size
-    assert layout.places[0] == 0
-    assert len(layout.column) * lstm_trainer.BLOCK == layout.shape[0]
-    assert (np.diff(layout.column) >= 0).all()
-    for number, head in enumerate(tokenizer.heads, 1):
-        places = layout.places[head.start : head.stop]
-        assert (layout.column[places // lstm_trainer.BLOCK] == number).all()
-    assert layout.column[0] == 0
-    assert layout.column.max() < layout.shape[1]
-    assert (layout.place(encoded.ids) > 0).sum() == (encoded.ids > 0).sum()
 
 
 def test_what_is_trained_is_what_is_scored(made: Made) -> None:

@@ -1,0 +1,233 @@
+"""Learning several users at once, in processes of their own; what comes of each is handed on in the users' order.
+
+The processes are new ones ("spawn"): a fork would copy the threads of tensorflow in whatever state they are in.
+Each learns one user at a time and is given the next when it is done, so that no more users are learned in memory
+than there are processes. One that dies takes only its user with it. They end with the process that started them,
+however it ends.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from anomaly.corpus import Corpus
+from anomaly.course import Course
+from anomaly.errors import AnomalyError, LearnerLost, TooLittleData
+from anomaly.harvest import Report, Watch
+from anomaly.model import UserModel
+from anomaly.study import Study
+
+_ROOM = 1 << 30  # bytes that a process takes at most, tensorflow included, for a log of a million actions
+_STEP = 0.01  # of a user's work, between one report and the next
+_PATIENCE = 5.0  # seconds for a process to end before it is killed
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+class Lesson(NamedTuple):
+    """What came of a user: a study, a model, or why there is none."""
+
+    user: str
+    outcome: Study | UserModel | AnomalyError
+    seconds: float
+
+
+def fitting_jobs(users: int) -> int:
+    """Return how many users to learn at once: as many as there are CPUs for us and room in memory, 1 at least."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(min(users, cpus, _available() // _ROOM), 1)
+
+
+def lessons(course: Course, users: Mapping[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:
+    """Learn users, so many at once; yield what came of each, in their order."""
+    if min(jobs, len(users)) > 1:
+        return _at_once(course, users, min(jobs, len(users)), watch)
+    return _in_turn(course, users, watch)
+
+
+def _in_turn(course: Course, users: Mapping[str, Corpus], watch: Watch) -> Iterator[Lesson]:
+    for user, corpus in users.items():
+        with watch(user) as report:
+            lesson = _lesson(course, user, corpus, report)
+        yield lesson
+
+
+def _lesson(course: Course, user: str, corpus: Corpus, report: Report) -> Lesson:
+    begin = time.monotonic()
+    outcome: Study | UserModel | AnomalyError
+    try:
+        outcome = course.learn(user, corpus, report)
+    except TooLittleData as error:  # nobody else has to go without a model for it
+        outcome = error
+    return Lesson(user, outcome, time.monotonic() - begin)
+
+
+def _at_once(course: Course, users: Mapping[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:
+    waiting, finished, order = deque(users), dict[str, Lesson](), deque(users)
+    crew: list[_Worker] = []
+    try:
+        with watch("learning") as report:
+            while order:
+                while waiting and len(crew) < jobs:
+                    crew.append(_Worker(course))
+                    crew[-1].give(waiting.popleft(), users)
+                for worker in _heard(crew):
+                    lesson = worker.hear()
+                    if lesson is None:
+                        continue
+                    finished[lesson.user] = lesson
+                    if worker.lost or not waiting:
+                        crew.remove(worker)
+                        worker.end()
+                    else:
+                        worker.give(waiting.popleft(), users)
+                begun = sum(worker.done for worker in crew)
+                complete = len(users) - len(waiting) - len(crew)
+                report((complete + begun) / len(users), f"{complete} of {len(users)} users")
+                while order and order[0] in finished:
+                    lesson = finished.pop(order.popleft())
+                    yield _whole(lesson, users)
+    finally:
+        for worker in crew:
+            worker.end()
+
+
+def _whole(lesson: Lesson, users: Mapping[str, Corpus]) -> Lesson:
+    """Give a study back the actions, which were not sent twice."""
+    if not isinstance(lesson.outcome, Study):
+        return lesson
+    corpus = users[lesson.user]
+    return lesson._replace(outcome=lesson.outcome._replace(corpus=corpus, rows=corpus.rows()))
+
+
+class _Worker:
+    """A process, seen from the one that started it. Learns one user at a time."""
+
+    def __init__(self, course: Course) -> None:
+        self.connection, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(target=_work, args=(theirs, course), name="anomaly-train", daemon=True)
+        with _uninterrupted():
+            self._process.start()
+        theirs.close()
+        self._user = ""
+        self._since = 0.0
+        self.done = 0.0
+        """Of this user's work, in 0..1."""
+        self.lost = False
+
+    def give(self, user: str, users: Mapping[str, Corpus]) -> None:
+        """Give it a user to learn."""
+        self._user, self._since, self.done = user, time.monotonic(), 0.0
+        with suppress(OSError):  # it has died: that is heard next
+            self.connection.send((user, users[user]))
+
+    def hear(self) -> Lesson | None:
+        """Return what came of the user, None where it has only come further."""
+        try:
+            said: float | Lesson = self.connection.recv()
+        except (EOFError, OSError):
+            self.lost = True
+            self._process.join(_PATIENCE)
+            error = LearnerLost(_obituary(self._process.exitcode))
+            return Lesson(self._user, error, time.monotonic() - self._since)
+        if isinstance(said, Lesson):
+            return said
+        self.done = said
+        return None
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        self.connection.close()
+        self._process.terminate()
+        self._process.join(_PATIENCE)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+
+
+def _heard(crew: list[_Worker]) -> list[_Worker]:
+    ready = wait([worker.connection for worker in crew])
+    return [worker for worker in crew if worker.connection in ready]
+
+
+def _work(connection: Connection[Any, Any], course: Course) -> None:
+    """Learn what comes, until nothing does: the process that a worker is."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            user, corpus = connection.recv()
+            lesson = _safe_lesson(course, user, corpus, _Reports(connection))
+            if isinstance(lesson.outcome, Study):
+                lesson = lesson._replace(outcome=lesson.outcome.to_send())
+            connection.send(lesson)
+
+
+class _Reports:
+    """Says now and then how far a user's work has come."""
+
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        self._connection, self._said = connection, 0.0
+
+    def __call__(self, fraction: float, _what: str) -> None:
+        if fraction >= self._said + _STEP:
+            self._said = fraction
+            self._connection.send(fraction)
+
+
+def _safe_lesson(course: Course, user: str, corpus: Corpus, report: Report) -> Lesson:
+    """Learn a user; what we have not foreseen is this user's misfortune, and not the others'."""
+    begin = time.monotonic()
+    try:
+        return _lesson(course, user, corpus, report)
+    except BrokenPipeError:
+        raise
+    except AnomalyError as error:
+        return Lesson(user, error, time.monotonic() - begin)
+    except Exception as error:  # noqa: BLE001 - it is handed on
+        reason = f"learning it failed with {type(error).__name__}: {error}"
+        return Lesson(user, LearnerLost(reason), time.monotonic() - begin)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep Ctrl-C from a process that is started within: it is for the one that started it, and that ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _obituary(code: int | None) -> str:
+    advice = "Is there memory enough? With --jobs 1 users are learned one after another."
+    if code is not None and code < 0:
+        with suppress(ValueError):
+            return f"its process was ended by {signal.Signals(-code).name}. {advice}"
+    return f"its process ended with exit code {code}. {advice}"
+
+
+def _available() -> int:
+    """Return the bytes of memory that are free or can be made so; very many where the system does not say."""
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return 1 << 62
