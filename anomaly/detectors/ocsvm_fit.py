@@ -24,7 +24,7 @@ MAX_WINDOWS = 4000
 """Windows fitted at most: beyond, they are taken at a wider stride (libsvm grows with their square)."""
 
 TOLERANCE = 1e-4
-"""How far, in libsvm's units, a window may lie on the wrong side; its margins are nu times the windows as large."""
+"""How far, in libsvm's units, a window may lie on the wrong side; its margins are nu times the windows larger."""
 
 _FIRST = 500
 """Windows that are fitted first, or as many as weigh enough: the outermost."""
