@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from anomaly import machine
 from anomaly.corpus import Corpus
 from anomaly.course import Course
 from anomaly.errors import AnomalyError, LearnerLost, TooLittleData
@@ -44,8 +44,7 @@ class Lesson(NamedTuple):
 
 def fitting_jobs(users: int) -> int:
     """Return how many users to learn at once: as many as there are CPUs for us and room in memory, 1 at least."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(min(users, cpus, _available() // _ROOM), 1)
+    return max(min(users, machine.cpus(), machine.memory() // _ROOM), 1)
 
 
 def lessons(course: Course, users: Mapping[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:
@@ -222,12 +221,3 @@ def _obituary(code: int | None) -> str:
         with suppress(ValueError):
             return f"its process was ended by {signal.Signals(-code).name}. {advice}"
     return f"its process ended with exit code {code}. {advice}"
-
-
-def _available() -> int:
-    """Return the bytes of memory that are free or can be made so; very many where the system does not say."""
-    with suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    return 1 << 62

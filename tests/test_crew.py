@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from anomaly import crew
+from anomaly import machine
 from anomaly.corpus import Corpus
 from anomaly.course import Course
 from anomaly.crew import Lesson, fitting_jobs, lessons
@@ -188,13 +188,18 @@ def test_progress_is_that_of_all() -> None:
 
 def test_jobs_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many users are learned at once as there are CPUs for us and GiB of memory, and one in any case."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
-    monkeypatch.setattr(crew, "_available", lambda: 64 << 30)
-    assert [fitting_jobs(users) for users in (0, 1, 3, 9)] == [1, 1, 3, 4]
-    monkeypatch.setattr(crew, "_available", lambda: 5 << 29)
-    assert [fitting_jobs(users) for users in (1, 9)] == [1, 2]
-    monkeypatch.setattr(crew, "_available", lambda: 1 << 20)
-    assert fitting_jobs(9) == 1
+    monkeypatch.setattr(machine, "cpus", lambda: 4)
+    for gibibytes, users, expected in (
+        (64, 0, 1),
+        (64, 1, 1),
+        (64, 3, 3),
+        (64, 9, 4),
+        (2.5, 1, 1),
+        (2.5, 9, 2),
+        (0.1, 9, 1),
+    ):
+        monkeypatch.setattr(machine, "memory", lambda free=gibibytes: int(free * (1 << 30)))
+        assert fitting_jobs(users) == expected
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
