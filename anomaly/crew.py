@@ -72,32 +72,55 @@ def _lesson(course: Course, user: str, corpus: Corpus, report: Report) -> Lesson
 
 
 def _at_once(course: Course, users: Mapping[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:
-    waiting, finished, order = deque(users), dict[str, Lesson](), deque(users)
-    crew: list[_Worker] = []
+    crew = _Crew(course, users, jobs)
+    order = deque(users)
     try:
-        with watch("learning") as report:
-            while order:
-                while waiting and len(crew) < jobs:
-                    crew.append(_Worker(course))
-                    crew[-1].give(waiting.popleft(), users)
-                for worker in _heard(crew):
-                    lesson = worker.hear()
-                    if lesson is None:
-                        continue
-                    finished[lesson.user] = lesson
-                    if worker.lost or not waiting:
-                        crew.remove(worker)
-                        worker.end()
-                    else:
-                        worker.give(waiting.popleft(), users)
-                begun = sum(worker.done for worker in crew)
-                complete = len(users) - len(waiting) - len(crew)
-                report((complete + begun) / len(users), f"{complete} of {len(users)} users")
-                while order and order[0] in finished:
-                    lesson = finished.pop(order.popleft())
-                    yield _whole(lesson, users)
+        while order:
+            with watch("learning") as report:  # closed before what came of a user is shown
+                while order[0] not in crew.finished:
+                    crew.advance()
+                    report(*crew.progress())
+            while order and order[0] in crew.finished:
+                yield _whole(crew.finished.pop(order.popleft()), users)
     finally:
-        for worker in crew:
+        crew.end()
+
+
+class _Crew:
+    """Processes, and the users who wait for one."""
+
+    def __init__(self, course: Course, users: Mapping[str, Corpus], jobs: int) -> None:
+        self.finished: dict[str, Lesson] = {}
+        self._course, self._users, self._jobs = course, users, jobs
+        self._waiting = deque(users)
+        self._workers: list[_Worker] = []
+
+    def advance(self) -> None:
+        """Give each process a user, and hear what the next ones say that say something."""
+        while self._waiting and len(self._workers) < self._jobs:
+            self._workers.append(_Worker(self._course))
+            self._workers[-1].give(self._waiting.popleft(), self._users)
+        ready = wait([worker.connection for worker in self._workers])
+        for worker in [worker for worker in self._workers if worker.connection in ready]:
+            lesson = worker.hear()
+            if lesson is None:
+                continue
+            self.finished[lesson.user] = lesson
+            if worker.lost or not self._waiting:
+                self._workers.remove(worker)
+                worker.end()
+            else:
+                worker.give(self._waiting.popleft(), self._users)
+
+    def progress(self) -> tuple[float, str]:
+        """Return how far all users have come, in 0..1, and in words."""
+        complete = len(self._users) - len(self._waiting) - len(self._workers)
+        begun = sum(worker.done for worker in self._workers)
+        return (complete + begun) / len(self._users), f"{complete} of {len(self._users)} users"
+
+    def end(self) -> None:
+        """End what is still at work."""
+        for worker in self._workers:
             worker.end()
 
 
@@ -153,11 +176,6 @@ class _Worker:
             self._process.kill()
             self._process.join()
         self._process.close()
-
-
-def _heard(crew: list[_Worker]) -> list[_Worker]:
-    ready = wait([worker.connection for worker in crew])
-    return [worker for worker in crew if worker.connection in ready]
 
 
 def _work(connection: Connection[Any, Any], course: Course) -> None:
