@@ -86,16 +86,55 @@ def _run(time: int, kind: int, query: str) -> int:
 def admitted(corpus: Corpus, rows: Rows, silent: set[tuple[str, str]]) -> NDArray[np.bool_]:
     """Return which actions of a corpus come into the window, shape (actions,); baseline rows do not.
 
-    ``silent`` are the columns whose values name nothing: a loop whose process numbers differ is still one.
+    ``silent`` are the columns whose values name nothing: a loop whose process numbers differ is still one. It is
+    what :class:`Admission` says of each, but one by one only where something floods: as long as all is admitted,
+    the window is the last ``WINDOW`` actions.
     """
-    fields = np.array([field not in silent for field in corpus.fields], dtype=bool)
-    spoken = fields[rows.field] if len(rows.field) else np.zeros(0, dtype=bool)
-    pairs = np.stack([rows.field[spoken], rows.value[spoken]], axis=1)
-    ends = np.searchsorted(rows.action[spoken], np.arange(len(rows.kind)), side="right").tolist()
-    admission, found, begin = Admission(), np.zeros(len(rows.kind), dtype=bool), 0
-    for number, (end, kind, time) in enumerate(zip(ends, rows.kind.tolist(), rows.time.tolist(), strict=True)):
-        said, begin = b"%d " % kind + pairs[begin:end].tobytes(), end
-        if not rows.baseline[number]:
-            run = zlib.crc32(b"%d %d" % (time, kind)) | 1 << 32
-            found[number] = admission.admit((run if time else 0, zlib.crc32(said)))
+    judged = np.flatnonzero(~rows.baseline)
+    time, kind = rows.time[judged].astype(np.uint64), rows.kind[judged].astype(np.uint64)
+    run = np.where(time > 0, _mixed(_mixed(time) + kind) | np.uint64(1), np.uint64(0))
+    same = _sayings(corpus, rows, silent)[judged]
+    coming = np.ones(len(judged), dtype=bool)
+    done = 0
+    for begin in np.flatnonzero((_crowded(run) & (time > 0)) | _crowded(same)).tolist():
+        if begin < done:
+            continue
+        before = slice(max(begin - WINDOW, 0), begin)
+        admission = Admission(zip(run[before].tolist(), same[before].tolist(), strict=True))
+        done, quiet = begin, 0
+        while done < len(judged) and quiet < WINDOW:
+            coming[done] = admission.admit((int(run[done]), int(same[done])))
+            quiet = quiet + 1 if coming[done] else 0
+            done += 1
+    found = np.zeros(len(rows.kind), dtype=bool)
+    found[judged] = coming
     return found
+
+
+def _crowded(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say of each key whether it is ``MOST`` times or more among the ``WINDOW`` before it."""
+    order = np.argsort(keys, kind="stable")
+    earlier, later = order[:-MOST], order[MOST:]
+    found = np.zeros(len(keys), dtype=bool)
+    found[later[(keys[earlier] == keys[later]) & (later - earlier <= WINDOW)]] = True
+    return found
+
+
+def _sayings(corpus: Corpus, rows: Rows, silent: set[tuple[str, str]]) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of what each action says: its kind and its spoken columns, in their order."""
+    spoken = np.array([field not in silent for field in corpus.fields], dtype=bool)[rows.field]
+    action = rows.action[spoken]
+    ends = np.searchsorted(action, np.arange(len(rows.kind)), side="right")
+    begins = np.append(0, ends[:-1])
+    place = (np.arange(len(action)) - begins[action]).astype(np.uint64)
+    field, value = (column[spoken].astype(np.uint64) for column in (rows.field, rows.value))
+    sums = np.append(np.uint64(0), np.cumsum(_mixed(_mixed(field + (place << np.uint64(32))) + value)))
+    return _mixed(_mixed(rows.kind.astype(np.uint64)) + sums[ends] - sums[begins])
+
+
+def _mixed(number: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Spread the bits of numbers (SplitMix64; Steele, Lea & Flood 2014)."""
+    number = number + np.uint64(0x9E3779B97F4A7C15)
+    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return number ^ (number >> np.uint64(31))

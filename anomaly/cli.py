@@ -88,6 +88,7 @@ main.add_command(cli_models.models)
 @click.option("--since", type=options.Moment(), help="Learn from this time of the log on (UTC).")
 @click.option("--until", type=options.Moment(), help="Learn up to this time of the log (UTC).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds and logs give equal models.")
+@options.jobs
 @options.without
 def train(
     user: str | None,
@@ -99,6 +100,7 @@ def train(
     since: int | None,
     until: int | None,
     seed: int,
+    jobs: int | None,
     without: Sequence[str],
 ) -> None:
     """Learn users from a log and its archives, and store a model of each.
@@ -115,9 +117,8 @@ def train(
     chosen = options.chosen_user(user, all_users)
     period = Period(since, until)
     parts = tuple(sorted(set(without)))
-    _enrol(
-        Enrolment(tuple(logs), models, Algorithm(algorithm), chosen, period, seed, without=parts, olddir=olddir)
-    )
+    named = tuple(logs), models, Algorithm(algorithm), chosen, period, seed
+    _enrol(Enrolment(*named, without=parts, olddir=olddir, jobs=jobs))
 
 
 @main.command()

@@ -11,19 +11,19 @@ import msgspec
 
 from anomaly.advice import nearest, shell_word
 from anomaly.background_fit import learn_background
-from anomaly.calibration import Tail
 from anomaly.corpus import Corpus, day
+from anomaly.course import Course
+from anomaly.crew import fitting_jobs, lessons
 from anomaly.detectors.interface import Algorithm
-from anomaly.errors import ModelRefused, TooLittleData, UnknownUser
+from anomaly.errors import WorkerLost, ModelRefused, TooLittleData, UnknownUser
 from anomaly.harvest import MIN_ACTIONS, Harvest, Period, Watch, gather
 from anomaly.identity import NAMELESS, Identities
-from anomaly.model import Card
+from anomaly.model import Card, UserModel
 from anomaly.population import FEWEST, Population
-from anomaly.risk import Fusion
 from anomaly.sources.stdin import STDIN
 from anomaly.store import Store
-from anomaly.study import Study, study
-from anomaly.training import check_enough, claim, conclude, enough, learner, weigh
+from anomaly.study import Study
+from anomaly.training import check_enough, claim, enough
 
 PARTS = ("lstm", "cache", "background", "folds", "filter")
 """What can be left out: the network, its counts' learning, the other users, all folds but one, the filter."""
@@ -48,6 +48,8 @@ class Enrolment(msgspec.Struct, frozen=True):
     """Parts to leave out, to see what they bring: some of :data:`PARTS`."""
     olddir: Path | None = None
     """A directory of archives besides the logs' own."""
+    jobs: int | None = 1
+    """Users learned at once, each in a process of its own; None for as many as fit this machine."""
 
 
 class Enrolled(NamedTuple):
@@ -86,6 +88,8 @@ def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
         The user asked for is not in the logs.
     TooLittleData
         The user asked for, or everyone, has too few actions.
+    WorkerLost
+        After all others: of some users the learning failed.
     """
     found, parser = gather(asked.logs, watch, user=asked.user, period=asked.period, olddir=asked.olddir)
     if asked.user is None:
@@ -116,55 +120,64 @@ def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
             " more logs with -l. How many each has: anomaly users"
         )
     if waiting:
-        yield from _Course(asked, found, parser.identities, store, watch).learn(waiting)
+        yield from _Class(asked, found, parser.identities, store, watch).learn(waiting)
     if short:
         more = f" and {len(short) - _NAMED:,} more" if len(short) > _NAMED else ""
         reason = f"fewer than the {MIN_ACTIONS} actions that learning needs; see: anomaly users"
         yield Passed(", ".join(short[:_NAMED]) + more, reason)
 
 
-class _Course:
-    """Learns users one after another, and stores their models."""
+class _Class:
+    """Has users learned, and stores their models."""
 
     def __init__(
         self, asked: Enrolment, found: Harvest, identities: Identities, store: Store, watch: Watch
     ) -> None:
         self.asked, self.found, self.identities, self.store, self.watch = asked, found, identities, store, watch
-        self.teacher = learner(asked.algorithm, asked.seed, asked.without)
-        self.filtered = "filter" not in asked.without
 
     def learn(self, users: dict[str, Corpus]) -> Iterator[Enrolled | Passed]:
-        """Learn users, together where the log has enough of them, else each alone."""
+        """Learn users, together where the log has enough of them, else each alone.
+
+        Raises
+        ------
+        WorkerLost
+            At the end, where something went wrong with a process that learned one of them.
+        """
         everyone = self._everyone()
         if everyone is not None:
             self.store.save_background(learn_background(everyone))
-        population = self._population(everyone)
+        asked = self.asked
+        course = Course(
+            asked.algorithm, asked.seed, asked.without, self._population(everyone), self.found, self.identities
+        )
         begin = time.monotonic()
         studies: list[Study] = []
-        for user, corpus in users.items():
-            shared = population if population is not None and user in population.users else None
-            try:
-                studied = self._study(user, corpus, shared)
-            except TooLittleData as error:  # nobody else has to go without a model for it
-                if self.asked.user is not None:
-                    raise
-                yield Passed(user, str(error))
-                continue
-            if shared is None:
-                yield self._store(studied, *self._weigh([studied]), None, begin)
-                begin = time.monotonic()
+        lost: list[str] = []
+        for user, outcome, seconds in lessons(course, users, asked.jobs or fitting_jobs(len(users)), self.watch):
+            if isinstance(outcome, Study):
+                studies.append(outcome)
+            elif isinstance(outcome, UserModel):
+                yield self._store(user, outcome, seconds)
+            elif self.asked.user is not None:
+                raise outcome
             else:
-                studies.append(studied)
-        if not studies:
-            return
+                yield Passed(user, str(outcome))
+                lost += [user] if isinstance(outcome, WorkerLost) else []
+        if studies:
+            yield from self._weigh(course, studies, begin)
+        if lost:
+            raise WorkerLost(f"Not everyone could be learned: {', '.join(lost)}. The others have their models.")
+
+    def _weigh(self, course: Course, studies: list[Study], begin: float) -> Iterator[Enrolled]:
+        """Weigh users who were studied against each other, and store their models."""
         if not any(len(studied.strangers) for studied in studies):
             raise TooLittleData(
                 "These users do the same few things over and over; there is nothing to tell them apart by. Let"
                 " osquery log for longer, or learn each alone with: anomaly train --user NAME"
             )
-        weighed = self._weigh(studies)
+        weighed = course.weigh(studies)
         for studied in studies:
-            yield self._store(studied, *weighed, population, begin)
+            yield self._store(studied.user, course.conclude(studied, *weighed), time.monotonic() - begin)
             begin = time.monotonic()
 
     def _everyone(self) -> Population | None:
@@ -190,38 +203,8 @@ class _Course:
             return None
         return everyone
 
-    def _study(self, user: str, corpus: Corpus, population: Population | None) -> Study:
-        one_fold = "folds" in self.asked.without
-        with self.watch(user) as report:
-            return study(
-                user,
-                corpus,
-                self.teacher,
-                population=population,
-                seed=self.asked.seed,
-                one_fold=one_fold,
-                report=report,
-            )
-
-    def _weigh(self, studies: list[Study]) -> tuple[Fusion, Tail]:
-        return weigh(studies, self.teacher, filtered=self.filtered)
-
-    def _store(
-        self, studied: Study, fusion: Fusion, risk: Tail, population: Population | None, begin: float
-    ) -> Enrolled:
-        model = conclude(
-            studied,
-            fusion,
-            risk,
-            self.teacher,
-            self.found,
-            self.identities,
-            population=population,
-            seed=self.asked.seed,
-            without=self.asked.without,
-        )
-        version = self.store.save(studied.user, model)
-        return Enrolled(studied.user, version, model.card, time.monotonic() - begin)
+    def _store(self, user: str, model: UserModel, seconds: float) -> Enrolled:
+        return Enrolled(user, self.store.save(user, model), model.card, seconds)
 
 
 def _pass_over(user: str, asked: Enrolment, store: Store) -> Passed | None:

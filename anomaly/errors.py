@@ -12,7 +12,7 @@
     ├── UnknownUser              7   no such user in the log, or no model of that user
     ├── ModelRefused             8   a model, or the directory it lies in, that must not be trusted
     ├── StoreUnwritable         11   no room or no permission for models
-    ├── WorkerLost              12   a process of several ended before its work was done
+    ├── WorkerLost              12   a process of several failed before its work was done
     └── StateError
         ├── StateRefused         9   a checkpoint, or its directory, that must not be trusted
         └── StateLocked         10   another process works with the same state or models
@@ -84,7 +84,7 @@ class StoreUnwritable(AnomalyError):
 
 
 class WorkerLost(AnomalyError):
-    """One of the processes that share the work has ended."""
+    """One of the processes that share the work has failed, or was ended."""
 
     exit_code = 12
 

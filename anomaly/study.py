@@ -51,6 +51,13 @@ class Study(NamedTuple):
     trials: tuple[Trial, ...]
     """What to try the finished design on, one for each fold."""
     epochs: int | None
+    folds: int
+    """Into how many parts the actions were cut that were judged."""
+
+    def to_send(self) -> Study:
+        """Return it without the actions, and without the trials: users who are weighed together need none."""
+        nothing = Corpus()
+        return self._replace(corpus=nothing, rows=nothing.rows(), trials=())
 
     @property
     def usual(self) -> float:
@@ -123,7 +130,9 @@ def study(
         for trial, acts, times, known in trials
     )
     report(1.0, "done")
-    return Study(user, corpus, rows, tokenizer, detector, evidence, strangers, finished, teacher.epochs)
+    return Study(
+        user, corpus, rows, tokenizer, detector, evidence, strangers, finished, teacher.epochs, len(finished)
+    )
 
 
 class _Folds:

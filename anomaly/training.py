@@ -6,10 +6,7 @@ last they are calibrated, on what was found out-of-fold.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -21,10 +18,11 @@ from anomaly.calibration import Calibration, Tail
 from anomaly.calibration_fit import fit_tail
 from anomaly.corpus import Corpus
 from anomaly.detectors.interface import WINDOW, Algorithm, Learner, OutOfFold
+from anomaly.detectors.lstm_fit import LstmLearner
 from anomaly.errors import TooLittleData
 from anomaly.fusion_fit import by_likelihood, weigh_against_others, weigh_alone
 from anomaly.harvest import MIN_ACTIONS, Harvest
-from anomaly.identity import NAMELESS, Identities, keys
+from anomaly.identity import NAMELESS, keys
 from anomaly.model import Card, UserModel
 from anomaly.population import Population
 from anomaly.risk import Filter, Fusion
@@ -42,36 +40,17 @@ Floats = NDArray[np.float64]
 
 
 def learner(algorithm: Algorithm, seed: int, without: Sequence[str] = ()) -> Learner:
-    """Return the learner of an algorithm; importing its framework may take seconds."""
+    """Return the learner of an algorithm; its framework, which takes seconds, is imported when it is needed."""
+    sequence = LstmLearner(seed, network="lstm" not in without, cache="cache" not in without)
+    if algorithm is Algorithm.LSTM:
+        return sequence
     from anomaly.detectors.ocsvm_fit import OcsvmLearner  # noqa: PLC0415 - scikit-learn takes 2 s
 
     if algorithm is Algorithm.OCSVM:
         return OcsvmLearner()
-    with _hushed():
-        from anomaly.detectors.lstm_fit import LstmLearner  # noqa: PLC0415 - tensorflow takes 6 s
-    sequence = LstmLearner(seed, network="lstm" not in without, cache="cache" not in without)
-    if algorithm is Algorithm.LSTM:
-        return sequence
     from anomaly.detectors.both_fit import BothLearner  # noqa: PLC0415 - it needs the two others
 
     return BothLearner(sequence, OcsvmLearner())
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep to itself what tensorflow's C++ prints while it is loaded: which GPUs it has not found."""
-    if sys.stderr is None:  # closed: there is nothing to keep from
-        yield
-        return
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def claim(found: Harvest, user: str) -> Corpus | None:
@@ -158,13 +137,16 @@ def conclude(
     risk: Tail,
     teacher: Learner,
     found: Harvest,
-    identities: Identities,
+    identities: dict[str, dict[str, str]],
     *,
     population: Population | None = None,
     seed: int = 0,
     without: Sequence[str] = (),
 ) -> UserModel:
-    """Make the model of a user who was studied and weighed; ``found`` and ``identities`` are for its card."""
+    """Make the model of a user who was studied and weighed.
+
+    ``found`` and ``identities`` (:meth:`Identities.to_dict`) are for its card.
+    """
     heard = study.evidence.action[~np.isnan(study.evidence.action)]
     calibration = Calibration(fit_tail(heard, teacher.least_action), risk)
     others = 0 if population is None else len(population.users) - 1
@@ -175,7 +157,7 @@ def conclude(
 def _card(
     study: Study,
     found: Harvest,
-    identities: Identities,
+    identities: dict[str, dict[str, str]],
     *,
     seed: int,
     others: int,
@@ -197,9 +179,9 @@ def _card(
         # Where a file lies on this disk is no part of what was learned: equal logs give equal models.
         ends=tuple(end.__class__(file=end.file, offset=end.offset, before=end.before) for end in found.ends),
         claims_host=not found.named and not user.startswith(NAMELESS),
-        identities=identities.to_dict(),
+        identities=identities,
         seed=seed,
-        folds=len(study.trials),
+        folds=study.folds,
         others=others,
         without=tuple(without),
         epochs=study.epochs,

@@ -31,7 +31,7 @@ from anomaly.training import adapting_odds, check_enough, claim, conclude, enoug
 from tests.conftest import judge_one
 
 OCSVM = learner(Algorithm.OCSVM, 0)
-NOBODY = Identities(hostname="")
+NOBODY = Identities(hostname="").to_dict()
 PLAIN = Fusion([1.0], 0.0, START, STAY)
 
 Floats = NDArray[np.float64]
@@ -131,7 +131,7 @@ def study_of(views: Floats, folds: int = 2, strangers: Floats | None = None) -> 
     )
     evidence = OutOfFold(np.arange(len(views), dtype=np.float64), views, parts)
     others = np.empty((0, views.shape[1])) if strangers is None else strangers
-    return Study("alice", corpus, rows, tokenizer, trials[0].detector, evidence, others, trials, 3)
+    return Study("alice", corpus, rows, tokenizer, trials[0].detector, evidence, others, trials, 3, folds)
 
 
 def normal(seed: int, size: int, *means: float) -> Floats:

@@ -15,6 +15,7 @@ from anomaly.detectors.both_fit import BothLearner
 from anomaly.detectors.counts_fit import expectation, first_tokens, occurrences
 from anomaly.detectors.interface import WINDOW, Arrays, OutOfFold
 from anomaly.detectors.lstm_fit import LstmLearner
+from anomaly.detectors.lstm_trainer import Trainer
 from anomaly.detectors.ocsvm_fit import OcsvmLearner
 from anomaly.osquery import Action
 from anomaly.tokenizer import Encoded, Tokenizer
@@ -78,7 +79,7 @@ def test_it_knows_the_epochs_of_the_network(made: Made, monkeypatch: pytest.Monk
     """The epochs that were best are the network's, for one user, and are forgotten before the next."""
     monkeypatch.setattr(lstm_fit, "MAX_EPOCHS", 3)
     losses = iter((2.0, 1.0, 3.0))
-    monkeypatch.setattr(lstm_fit.Trainer, "_evaluate", lambda *_: next(losses))
+    monkeypatch.setattr(Trainer, "_evaluate", lambda *_: next(losses))
     teacher = learner(network=True)
     assert teacher.epochs is None
     teacher.fit(*made, LEARN, BEFORE, HELD_OUT)

@@ -8,11 +8,13 @@ import pytest
 from numpy.typing import NDArray
 
 from anomaly.corpus import Corpus
-from anomaly.detectors import lstm_fit
+from anomaly.detectors import lstm_fit, lstm_trainer
 from anomaly.detectors.counts_fit import expectation, first_tokens, occurrences
 from anomaly.detectors.interface import WINDOW, OutOfFold
 from anomaly.detectors.lstm import MIX, Lstm
 from anomaly.detectors.lstm_fit import LstmLearner
+from anomaly.detectors.lstm_layout import Layout
+from anomaly.detectors.lstm_trainer import Trainer
 from anomaly.osquery import Action
 from anomaly.tokenizer import Encoded, Tokenizer
 from tests.conftest import judge_one
@@ -93,12 +95,13 @@ def test_scores_are_those_of_keras(made: Made) -> None:
     learner = LstmLearner(3)
     lstm = fit(made, epochs=2, learner=learner)
     state = Lstm.from_arrays(
-        lstm.arrays() | {n: np.zeros(lstm_fit.UNITS, np.float32) for n in ("hidden", "cell")}
+        lstm.arrays() | {n: np.zeros(lstm_trainer.UNITS, np.float32) for n in ("hidden", "cell")}
     ).start()
     (trainer,) = learner._trainers.values()
     ids = encoded.ids[:200]
-    entered = np.where((ids > 0)[..., None], trainer.embed(ids).numpy(), 0.0).sum(axis=1)[None]
-    logits = trainer.out(trainer.lstm(entered.astype(np.float32))[0]).numpy()[0].astype(np.float64)
+    places = Layout.of(tokenizer, ids.shape[1]).places
+    entered = np.where((ids > 0)[..., None], trainer.embed(places[ids]).numpy(), 0.0).sum(axis=1)[None]
+    logits = trainer.out(trainer.lstm(entered.astype(np.float32))[0]).numpy()[0].astype(np.float64)[:, places]
     counted = lstm.counts.probabilities()
     judge_one(lstm, state, encoded.tokens(0))
     for number in range(1, 200):
@@ -160,7 +163,7 @@ def test_the_best_epoch_is_kept(made: Made, monkeypatch: pytest.MonkeyPatch) -> 
     """With a held-out part the network is that of its best epoch, not of the last."""
     monkeypatch.setattr(lstm_fit, "MAX_EPOCHS", 3)
     losses = iter((2.0, 1.0, 3.0))
-    monkeypatch.setattr(lstm_fit.Trainer, "_evaluate", lambda *_: next(losses))
+    monkeypatch.setattr(Trainer, "_evaluate", lambda *_: next(losses))
     learner = LstmLearner(0)
     best = learner.fit(*made, [range(300)], range(200, 300), range(300, 400))
     assert learner.epochs == 2
@@ -171,8 +174,8 @@ def test_the_best_epoch_is_kept(made: Made, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_it_stops_when_nothing_gets_better(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """After some epochs without a better one, training ends."""
-    monkeypatch.setattr(lstm_fit, "PATIENCE", 2)
-    monkeypatch.setattr(lstm_fit.Trainer, "_evaluate", lambda *_: 1.0)
+    monkeypatch.setattr(lstm_trainer, "PATIENCE", 2)
+    monkeypatch.setattr(Trainer, "_evaluate", lambda *_: 1.0)
     learner, seen = LstmLearner(0), list[float]()
     learner.fit(*made, [range(300)], range(200, 300), range(300, 400), report=seen.append)
     assert len(seen) == 3
@@ -183,7 +186,7 @@ def test_the_state_is_after_the_window(made: Made, lstm: Lstm) -> None:
     """A network is handed over in the state that the window's actions left it in."""
     _, encoded = made
     state = Lstm.from_arrays(
-        lstm.arrays() | {n: np.zeros(lstm_fit.UNITS, np.float32) for n in ("hidden", "cell")}
+        lstm.arrays() | {n: np.zeros(lstm_trainer.UNITS, np.float32) for n in ("hidden", "cell")}
     ).start()
     lstm._advance(state, encoded.batch(range(300, 400)), [True] * 100)
     assert state.hidden.tolist() == lstm.hidden.tolist()
@@ -194,10 +197,29 @@ def test_streams_lose_no_action() -> None:
     """Every action stands in exactly one stream, in order, and the rest is padding."""
     for count in (1, 2, 15, 16, 17, 400):
         ids = np.arange(1, count + 1, dtype=np.int32)[:, None]
-        streams = lstm_fit._streams(ids)
-        assert streams.shape[0] == lstm_fit.STREAMS
+        streams = lstm_trainer._streams(ids)
+        assert streams.shape[0] == lstm_trainer.STREAMS
         assert streams.shape[1] >= 2
         assert streams[streams > 0].tolist() == list(range(1, count + 1))
+
+
+def test_what_is_trained_is_what_is_scored(made: Made) -> None:
+    """The loss of held-out actions is the mean surprise, in nats, that the exported network finds in them."""
+    tokenizer, encoded = made
+    learner = LstmLearner(3)
+    lstm = fit(made, epochs=2, learner=learner)
+    (trainer,) = learner._trainers.values()
+    layout = Layout.of(tokenizer, encoded.ids.shape[1])
+    known = trainer._known(layout, lstm.counts.probabilities())
+    # Streams of two actions: the second is judged after the first.
+    ids = encoded.ids[: 2 * lstm_trainer.STREAMS]
+    still = {n: np.zeros(lstm_trainer.UNITS, np.float32) for n in ("hidden", "cell")}
+    surprise = 0.0
+    for begin in range(0, len(ids), 2):
+        state = Lstm.from_arrays(lstm.arrays() | still).start()
+        lstm.score(state, encoded.tokens(begin))
+        surprise += lstm.score(state, encoded.tokens(begin + 1)).surprise
+    assert trainer._evaluate(layout.place(ids), known) * len(ids) == pytest.approx(surprise * np.log(2), rel=1e-4)
 
 
 def out_of_fold(bits: NDArray[np.float64], width: int = 1) -> OutOfFold:

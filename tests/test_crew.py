@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from anomaly import machine
+from anomaly.corpus import Corpus
+from anomaly.course import Course
+from anomaly.crew import Lesson, fitting_jobs, lessons
+from anomaly.detectors.interface import Algorithm
+from anomaly.enrolment import Enrolled, Enrolment, enrol
+from anomaly.errors import WorkerLost, TooLittleData
+from anomaly.harvest import Period, Report, Watch, gather
+from anomaly.model import UserModel
+from anomaly.population import Population
+from anomaly.study import Study
+
+if TYPE_CHECKING:
+    from tests.conftest import Event
+
+BEGIN = 1_793_000_000
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def crowd(tmp_path: Path, event: Event) -> Callable[[int], Path]:
+    """Give the maker of a log of so many users; the first one does the most, and takes the longest."""
+
+    def make(count: int) -> Path:
+        path = tmp_path / "crowd.log"
+        with path.open("wb") as file:
+            for user in range(count):
+                draw = random.Random(user)  # noqa: S311 - sample data
+                for number in range(1200 if user == 0 else 520 + 10 * user):
+                    command = f"c{user + draw.randrange(9)}"
+                    file.write(event(f"user{user}", time=BEGIN + 60 * number, command=command) + b"\n")
+        return path
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    """Fail a test that leaves a process behind."""
+    yield
+    assert multiprocessing.active_children() == []
+
+
+def course_of(log: Path, silent: Watch, *, together: bool = False) -> tuple[Course, dict[str, Corpus]]:
+    """Give what is needed to learn the users of a log."""
+    found, parser = gather((log,), silent, period=Period())
+    algorithm, without = (Algorithm.LSTM, ("lstm",)) if together else (Algorithm.OCSVM, ())
+    population = Population(found.users) if together else None
+    return Course(algorithm, 0, without, population, found, parser.identities), found.users
+
+
+def content(lesson: Lesson) -> object:
+    """Return what came of a user as something to compare."""
+    outcome = lesson.outcome
+    if isinstance(outcome, UserModel):
+        return outcome.to_bytes()
+    assert isinstance(outcome, Study)
+    arrays = {name: array.tobytes() for name, array in outcome.detector.arrays().items()}
+    return outcome.tokenizer.to_state()[0], arrays, outcome.evidence.views.tobytes(), outcome.strangers.tobytes()
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_processes_learn_what_one_does(crowd: Callable[[int], Path], silent: Watch, *, together: bool) -> None:
+    """Users learned at once come in the same order, and to the same, as those learned one after another."""
+    course, users = course_of(crowd(4), silent, together=together)
+    alone = list(lessons(course, users, 1, silent))
+    at_once = list(lessons(course, users, 3, silent))
+    assert [lesson.user for lesson in at_once] == list(users) == [lesson.user for lesson in alone]
+    assert [content(lesson) for lesson in at_once] == [content(lesson) for lesson in alone]
+    for lesson in at_once:
+        if isinstance(lesson.outcome, Study):
+            assert lesson.outcome.corpus is users[lesson.user]
+            assert len(lesson.outcome.rows.time) == len(users[lesson.user])
+
+
+def test_models_are_the_same_files(crowd: Callable[[int], Path], silent: Watch, tmp_path: Path) -> None:
+    """However many users are learned at once, the directory of models is the same, byte for byte."""
+    log = crowd(3)
+    files = []
+    for jobs in (1, 2):
+        models = tmp_path / f"models{jobs}"
+        done = list(enrol(Enrolment((log,), models, Algorithm.OCSVM, jobs=jobs), silent))
+        assert [outcome.user for outcome in done] == ["user0", "user1", "user2"]
+        files.append({path.relative_to(models): path.read_bytes() for path in models.rglob("*.safetensors")})
+    assert len(files[0]) == 4  # and what all have in common
+    assert files[0] == files[1]
+
+
+class Slow(Course):
+    """Learns nothing: waits, fails or dies, as the user's name says."""
+
+    def __init__(self) -> None: ...
+
+    def learn(self, user: str, _corpus: Corpus, report: Report) -> UserModel:
+        """Do what the name says."""
+        report(0.5, "half")
+        if user == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if user == "fails":
+            raise ZeroDivisionError("by nothing")
+        if user == "repeats":
+            raise TooLittleData("repeats the same")
+        if user == "sleeps":
+            time.sleep(600)
+        raise TooLittleData(f"{os.getpid()}")
+
+
+def test_a_process_that_fails_takes_only_its_user_with_it(silent: Watch) -> None:
+    """What goes wrong with one user is that user's outcome, as one of our errors; all others are learned."""
+    names = ("a", "dies", "b", "fails", "c", "repeats", "d")
+    outcomes = {user: lesson for user, lesson, _ in lessons(Slow(), dict.fromkeys(names, Corpus()), 2, silent)}
+    assert tuple(outcomes) == names
+    assert isinstance(outcomes["dies"], WorkerLost)
+    assert "SIGKILL" in str(outcomes["dies"])
+    assert "--jobs 1" in str(outcomes["dies"])
+    assert isinstance(outcomes["fails"], WorkerLost)
+    assert str(outcomes["fails"]) == "learning it failed with ZeroDivisionError: by nothing"
+    assert str(outcomes["repeats"]) == "repeats the same"
+    assert all(str(outcomes[name]).isdigit() for name in "abcd")
+
+
+def test_a_failure_is_told_at_the_end(
+    crowd: Callable[[int], Path], silent: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others have their models when it is said, as an error, who has none."""
+
+    def failing(course: Course, users: dict[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:
+        for lesson in lessons(course, users, jobs, watch):
+            failed = lesson.user == "user0"
+            yield lesson._replace(outcome=WorkerLost("it died")) if failed else lesson
+
+    monkeypatch.setattr("anomaly.enrolment.lessons", failing)
+    outcomes = enrol(Enrolment((crowd(2),), tmp_path / "models", Algorithm.OCSVM), silent)
+    assert str(next(outcomes)) == "user0: no new model: it died"
+    assert isinstance(next(outcomes), Enrolled)
+    with pytest.raises(WorkerLost, match=r"user0\."):
+        next(outcomes)
+
+
+def test_whoever_stops_listening_ends_them(silent: Watch) -> None:
+    """Where nobody wants the rest, or Ctrl-C is pressed, processes in the middle of their work are ended."""
+    begin = time.monotonic()
+    found = lessons(Slow(), dict.fromkeys(("a", "sleeps", "b"), Corpus()), 2, silent)
+    assert next(found).user == "a"
+    found.close()  # type: ignore[attr-defined]
+    assert multiprocessing.active_children() == []
+    assert time.monotonic() - begin < 60
+
+
+def test_processes_are_as_many_as_asked_for(silent: Watch) -> None:
+    """Users share processes: no more than asked for, and never more than users; for one user there is none."""
+    users = dict.fromkeys("abcdef", Corpus())
+    assert len({str(lesson.outcome) for lesson in lessons(Slow(), users, 2, silent)}) <= 2
+    for one, jobs in ((users, 1), ({"a": Corpus()}, 8)):
+        assert {str(lesson.outcome) for lesson in lessons(Slow(), one, jobs, silent)} == {str(os.getpid())}
+
+
+def test_progress_is_that_of_all() -> None:
+    """One bar shows how far all users have come: it rises from 0 to 1."""
+    seen: list[float] = []
+
+    @contextmanager
+    def watch(title: str) -> Iterator[Report]:
+        assert title == "learning"
+        yield lambda fraction, _what: seen.append(fraction)
+
+    assert len(list(lessons(Slow(), dict.fromkeys("abcd", Corpus()), 2, watch))) == 4
+    assert seen == sorted(seen)
+    assert 0 < seen[0] < 1
+    assert seen[-1] == 1.0
+
+
+def test_jobs_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many users are learned at once as there are CPUs for us and GiB of memory, and one in any case."""
+    monkeypatch.setattr(machine, "cpus", lambda: 4)
+    for gibibytes, users, expected in (
+        (64, 0, 1),
+        (64, 1, 1),
+        (64, 3, 3),
+        (64, 9, 4),
+        (2.5, 1, 1),
+        (2.5, 9, 2),
+        (0.1, 9, 1),
+    ):
+        monkeypatch.setattr(machine, "memory", lambda free=gibibytes: int(free * (1 << 30)))
+        assert fitting_jobs(users) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_processes_end_with_the_command(number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C, and even SIGKILL of the command alone, leave no process behind, and nobody's traceback but one."""
+    code = (
+        "import sys\nfrom contextlib import nullcontext\nfrom anomaly.corpus import Corpus\n"
+        "from anomaly.crew import lessons\nfrom tests.test_crew import Slow\n"
+        "if __name__ == '__main__':\n"
+        "    def said(*_): print('begun', flush=True)\n"
+        "    list(lessons(Slow(), dict.fromkeys(('sleeps', 'sleeps2'), Corpus()) | {'sleeps': Corpus()}, 2,"
+        " lambda _: nullcontext(said)))\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    command = subprocess.Popen(
+        [sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    with command:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "begun\n"
+        if number is signal.SIGINT:
+            os.killpg(command.pid, number)
+        else:
+            command.kill()
+        _, said = command.communicate(timeout=60)  # ends when nobody holds its standard error any more
+    assert said.count("Traceback") == (number is signal.SIGINT)
