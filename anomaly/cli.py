@@ -88,7 +88,7 @@ main.add_command(cli_models.models)
 @click.option("--since", type=options.Moment(), help="Learn from this time of the log on (UTC).")
 @click.option("--until", type=options.Moment(), help="Learn up to this time of the log (UTC).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds and logs give equal models.")
-@options.jobs
+@options.jobs("Learn so many users at once, each in a process of its own; the models are the same.")
 @options.without
 def train(
     user: str | None,
@@ -139,6 +139,7 @@ def train(
     show_default=True,
     help="Go on where the last run (at first: the training) stopped, or begin elsewhere.",
 )
+@options.jobs("With --no-follow: score a long log by so many processes, some of the users each.")
 @click.option(
     "--min-score",
     type=click.FloatRange(0, 100),
@@ -310,7 +311,7 @@ def _asked(parameters: Mapping[str, Any]) -> Prediction:
     from anomaly.renewal import Prediction
 
     user = options.chosen_user(parameters["user"], parameters["all_users"]) if "user" in parameters else None
-    named = ("log", "models", "state", "adapt", "olddir", "max_line", "begin", "min_score")
+    named = ("log", "models", "state", "adapt", "olddir", "max_line", "begin", "min_score", "jobs")
     chosen = {name: parameters[name] for name in named if name in parameters}
     return Prediction(user=user, follow=parameters.get("follow", True), **chosen)
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from anomaly import machine
 from anomaly.corpus import Corpus
 from anomaly.course import Course
-from anomaly.errors import AnomalyError, WorkerLost, TooLittleData
+from anomaly.errors import AnomalyError, TooLittleData, WorkerLost
 from anomaly.harvest import Report, Watch
 from anomaly.model import UserModel
 from anomaly.study import Study

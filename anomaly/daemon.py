@@ -9,7 +9,7 @@ from anomaly.control import Control
 from anomaly.errors import StateError
 from anomaly.osquery import Action, Parser, Skipped
 from anomaly.records import Score
-from anomaly.scoring import Scorer
+from anomaly.scoring import Scoring
 from anomaly.sinks.interface import Sink
 from anomaly.sources.checkpoint import Checkpoint, CheckpointFile
 from anomaly.sources.interface import Line, Source
@@ -68,7 +68,7 @@ class Follower:
         self,
         source: Source,
         parser: Parser,
-        scorer: Scorer,
+        scorer: Scoring,
         sink: Sink,
         *,
         checkpoint: CheckpointFile | None = None,

@@ -15,7 +15,7 @@ from anomaly.corpus import Corpus, day
 from anomaly.course import Course
 from anomaly.crew import fitting_jobs, lessons
 from anomaly.detectors.interface import Algorithm
-from anomaly.errors import WorkerLost, ModelRefused, TooLittleData, UnknownUser
+from anomaly.errors import ModelRefused, TooLittleData, UnknownUser, WorkerLost
 from anomaly.harvest import MIN_ACTIONS, Harvest, Period, Watch, gather
 from anomaly.identity import NAMELESS, Identities
 from anomaly.model import Card, UserModel

@@ -100,14 +100,14 @@ def alarm(function: F) -> F:
     )(function)
 
 
-def jobs(function: F) -> F:
-    """Add ``--jobs``."""
+def jobs(what: str) -> Callable[[F], F]:
+    """Add ``--jobs``, with what it does."""
     return click.option(
         "--jobs",
         type=click.IntRange(min=1),
         show_default="as many as there are CPUs, and room in memory",
-        help="Learn so many users at once, each in a process of its own; the models are the same.",
-    )(function)
+        help=what,
+    )
 
 
 def without(function: F) -> F:

@@ -8,9 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
+from anomaly import machine
 from anomaly.advice import nearest, shell_word
 from anomaly.daemon import Follower
-from anomaly.errors import LogEmpty, LogError, ModelRefused, UnknownUser
+from anomaly.errors import ConfigError, LogEmpty, LogError, ModelRefused, UnknownUser
 from anomaly.harvest import nothing
 from anomaly.identity import NAMELESS
 from anomaly.learned import StoreKeeper
@@ -25,8 +26,13 @@ from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_na
 from anomaly.sources.interface import Position, Source
 from anomaly.sources.stdin import STDIN, StdinSource
 from anomaly.sources.tail import LogSource
+from anomaly.spread import Post, Spread
+from anomaly.standings import ROOM
 from anomaly.store import Store
 from anomaly.systemd import Notifier
+
+WORTHWHILE = 8 << 20
+"""Bytes of backlog from which on it is spread over processes: each takes a third of a second to start."""
 
 _PEEKED = 2000
 
@@ -80,16 +86,22 @@ def prepare(
         source = stack.enter_context(_source(asked, saved, cards, say))
         claims = _claims(asked, cards, say)
         del cards  # a thousand are some MiB, and a log is followed for weeks
-        scorer = Scorer(
-            registry.find,
-            only=asked.user,
-            claims=claims,
-            adapt=asked.adapt,
-            keeper=keeper,
-            background=registry.background() if asked.user is None else None,
-            log=str(asked.log),
-            say=say,
-        )
+        jobs = _jobs(asked, source, len(registry.users()))
+        scorer: Scorer | Spread
+        if jobs > 1 and file is not None:
+            post = Post(asked.models, asked.adapt, name, str(asked.log))
+            scorer = stack.enter_context(Spread(post, jobs, say))
+        else:
+            scorer = Scorer(
+                registry.find,
+                only=asked.user,
+                claims=claims,
+                adapt=asked.adapt,
+                keeper=keeper,
+                background=registry.background() if asked.user is None else None,
+                log=str(asked.log),
+                say=say,
+            )
         if saved is not None:
             parser.identities.update(saved.identities)
             scorer.restore(saved.users)
@@ -105,9 +117,24 @@ def prepare(
             notifier=notifier,
             say=say,
         )
-        renewal = Renewal(asked, registry, follower, again or (lambda: asked), say)
-        follower.look, follower.reload = renewal.look, renewal.reload
+        if isinstance(scorer, Scorer):  # a backlog that is spread is scored by the models it began with
+            renewal = Renewal(asked, registry, follower, scorer, again or (lambda: asked), say)
+            follower.look, follower.reload = renewal.look, renewal.reload
         yield follower
+
+
+def _jobs(asked: Prediction, source: Source, users: int) -> int:
+    """Return how many processes are to score: several where a backlog of many users is worth their start."""
+    many = asked.user is None and not asked.follow and asked.log != STDIN
+    if asked.jobs is not None and asked.jobs > 1 and not many:
+        raise ConfigError("--jobs spreads a backlog over processes, user by user: add --all-users --no-follow.")
+    if not many:
+        return 1
+    if asked.jobs is not None:
+        return max(min(asked.jobs, users), 1)
+    if source.backlog < WORTHWHILE:
+        return 1
+    return max(min(users, machine.cpus(), machine.memory() // ROOM // 2), 1)
 
 
 def check_read(asked: Prediction, follower: Follower) -> str | None:

@@ -12,6 +12,7 @@ from anomaly.daemon import Follower
 from anomaly.errors import AnomalyError, ModelRefused
 from anomaly.records import Score
 from anomaly.registry import Changes, Registry, Say
+from anomaly.scoring import Scorer
 from anomaly.sources.interface import MAX_LINE
 from anomaly.store import Store
 
@@ -33,6 +34,8 @@ class Prediction(msgspec.Struct, frozen=True):
     """Let models learn, under guard, from what is not suspected."""
     olddir: Path | None = None
     """A directory of archives besides the log's own."""
+    jobs: int | None = None
+    """Processes that score a backlog of many users; None for as many as there are CPUs, if that is worth it."""
     max_line: int = MAX_LINE
     """Longest line read, in bytes."""
 
@@ -40,7 +43,7 @@ class Prediction(msgspec.Struct, frozen=True):
 Again = Callable[[], Prediction]
 """Reads the settings anew, as at the start: flags, environment, file. Raises what a wrong setting raises."""
 
-_FIXED = ("log", "state", "user", "follow", "begin", "olddir", "max_line")
+_FIXED = ("log", "state", "user", "follow", "begin", "olddir", "max_line", "jobs")
 
 
 class Renewal:
@@ -52,7 +55,7 @@ class Renewal:
         The settings that are in force.
     registry
         The models that are in use.
-    follower
+    follower, scorer
         Who is to have them.
     again
         Reads the settings anew.
@@ -60,8 +63,10 @@ class Renewal:
         Told, as a sentence, what was taken over and what was not.
     """
 
-    def __init__(self, asked: Prediction, registry: Registry, follower: Follower, again: Again, say: Say) -> None:
-        self._asked, self._registry, self._follower = asked, registry, follower
+    def __init__(
+        self, asked: Prediction, registry: Registry, follower: Follower, scorer: Scorer, again: Again, say: Say
+    ) -> None:
+        self._asked, self._registry, self._follower, self._scorer = asked, registry, follower, scorer
         self._again, self._say = again, say
 
     def look(self) -> None:
@@ -87,7 +92,7 @@ class Renewal:
         changes = self._registry.everything()
         if registry is not self._registry:
             self._registry = registry
-            self._follower.scorer.find_in(registry.find)
+            self._scorer.find_in(registry.find)
         self._take_over(changes)
         self._say("Settings and models were loaded anew.")
 
@@ -100,7 +105,7 @@ class Renewal:
     def _switch(self, adapt: bool) -> None:  # noqa: FBT001 - a setting
         if adapt is not self._asked.adapt and self._follower.save():
             self._asked = msgspec.structs.replace(self._asked, adapt=adapt)
-            self._follower.scorer.adapt(adapt)
+            self._scorer.adapt(adapt)
 
     def _take_over(self, changes: Changes) -> None:
         for user in changes.users:
@@ -109,13 +114,13 @@ class Renewal:
             except ModelRefused as error:
                 self._say(f"The model of {user!r} in use stays in use. {error}")
                 continue
-            if self._follower.scorer.renew(user, stored):
+            if self._scorer.renew(user, stored):
                 now = f"model {stored.version} is in use from now on" if stored else "the model was taken away"
                 self._follower.changed()
                 self._say(f"{user!r}: {now}.")
         if changes.anyone:
             background = self._registry.background() if self._asked.user is None else None
-            self._follower.scorer.refresh(background)
+            self._scorer.refresh(background)
 
 
 def shown(least: float) -> Callable[[Score], bool]:

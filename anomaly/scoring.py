@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -21,6 +21,22 @@ _UNKNOWN = ModelRef(None, None, "none")
 _LEARNING = ModelRef(None, None, "learning")
 _MOST_NAMES = 10_000
 _LONGEST_HOST = 255
+
+
+class Scoring(Protocol):
+    """What the loop along a log asks of whoever scores: see :class:`Scorer`."""
+
+    def score_all(self, batch: Sequence[tuple[str, Action]]) -> list[Score]:
+        """Take actions and return scores, in their order; those of the last actions may come later."""
+
+    def flush(self) -> list[Score]:
+        """Return the scores that are still to come."""
+
+    def encoded(self) -> Iterator[tuple[str, bytes]]:
+        """Give every user's state as JSON; no score may be still to come."""
+
+    def saved(self) -> None:
+        """Take note that the states are safe."""
 
 
 class Scorer:
@@ -106,9 +122,12 @@ class Scorer:
         """Return every user's state as JSON-able values: what :meth:`restore` goes on from."""
         return {name: msgspec.json.decode(state) for name, state in self.encoded()}
 
-    def encoded(self) -> Iterator[tuple[str, bytes]]:
-        """Give what :meth:`export` returns as JSON, one user after another: all at once may be much."""
-        return self._users.encoded()
+    def encoded(self, *, acted: bool = False) -> Iterator[tuple[str, bytes]]:
+        """Give what :meth:`export` returns as JSON, one user after another: all at once may be much.
+
+        With ``acted``, only of those who have acted since :meth:`restore`.
+        """
+        return self._users.encoded(acted=acted)
 
     def saved(self) -> None:
         """Take note that what :meth:`export` gave last is safe: it is what a restart will go on from."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -58,7 +58,7 @@ _ANSWERS = msgspec.msgpack.Decoder(tuple[list[_Verdict], list[str]])
 
 
 class Spread:
-    """Scores actions of many users by several processes, with the interface of a :class:`Scorer`.
+    """Scores actions of many users by several processes, as a :class:`Scorer` does in one.
 
     What :meth:`score_all` returns are scores of the batch before; :meth:`flush` gives the last ones.
 
@@ -79,7 +79,7 @@ class Spread:
 
     def __init__(self, post: Post, jobs: int, say: Callable[[str], None]) -> None:
         self._say = say
-        self._saved: dict[str, Any] = {}
+        self._restored: dict[str, bytes] = {}
         self._dealt: dict[str, int] = {}
         self._load = [0] * jobs
         self._waiting: tuple[Batch, list[list[int]]] = ([], [])
@@ -110,25 +110,27 @@ class Spread:
         before, self._waiting = self._waiting, ([], [])
         return _merged(*before, answers)
 
-    def export(self) -> dict[str, Any]:
-        """Return every user's state, see :meth:`Scorer.export`; nothing may be waiting."""
+    def encoded(self) -> Iterator[tuple[str, bytes]]:
+        """Give every user's state as JSON, see :meth:`Scorer.encoded`; no score may be still to come."""
+        waiting = dict(self._restored)
         for number in range(len(self._workers)):
-            self._send(number, "export", None)
-        states: dict[str, Any] = {}
+            self._send(number, "encoded", None)
         for number in range(len(self._workers)):
-            states |= self._receive(number)
-        return {**self._saved, **states}
+            for name, state in self._receive(number):
+                waiting.pop(name, None)
+                yield name, state
+        yield from waiting.items()
 
     def saved(self) -> None:
-        """Take note that what :meth:`export` gave last is safe."""
+        """Take note that what :meth:`encoded` gave last is safe."""
         for number in range(len(self._workers)):
             self._send(number, "saved", None)
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`export` gave."""
-        self._saved = dict(saved)
+        """Go on from what :meth:`encoded` gave: of each user the process that will judge him, so all are told."""
+        self._restored = {name: bytes(state) for name, state in saved.items()}
         for number in range(len(self._workers)):
-            self._send(number, "restore", self._saved)
+            self._send(number, "restore", self._restored)
 
     def close(self) -> None:
         """End the processes; what they have not given back is lost, and comes again after a restart."""
@@ -215,12 +217,12 @@ def _work(connection: Connection, post: Post) -> None:
                 verdicts = [_Verdict(s.score, s.risk, s.surprise, s.model, s.reasons) for s in scores]
                 connection.send(_packed((verdicts, said)))
                 said.clear()
-            elif command == "export":
-                connection.send(scorer.export())
+            elif command == "encoded":
+                connection.send(list(scorer.encoded(acted=True)))
             elif command == "saved":
                 scorer.saved()
             elif command == "restore":
-                scorer.restore(content)
+                scorer.restore({name: msgspec.Raw(state) for name, state in content.items()})
         except AnomalyError as error:
             connection.send(error)
 

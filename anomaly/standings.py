@@ -104,10 +104,14 @@ class Standings:
             return None
         return self._hold(name, self._resume(name, stored))
 
-    def encoded(self) -> Iterator[tuple[str, bytes]]:
-        """Give each user's state as JSON, one after another: what :meth:`restore` goes on from."""
+    def encoded(self, *, acted: bool = False) -> Iterator[tuple[str, bytes]]:
+        """Give each user's state as JSON, one after another: what :meth:`restore` goes on from.
+
+        With ``acted``, only of those who have acted since.
+        """
         for name, aside in self._aside.items():
-            yield name, zlib.decompress(aside.state)
+            if aside.model is not None or not acted:
+                yield name, zlib.decompress(aside.state)
         for name, user in self._here.items():
             yield name, self._encode(name, user)
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.detectors.interface import WINDOW
-from anomaly.detectors.ocsvm import GAMMA, OneClassSvm
+from anomaly.detectors.ocsvm import OneClassSvm
+from anomaly.detectors.ocsvm_state import GAMMA
 from anomaly.tokenizer import BUCKETS, Tokens
 from benchmarks.speed_stages import judged
 
@@ -64,7 +65,8 @@ def apart(ours: OneClassSvm, tokens: list[Tokens]) -> float:
     """Return how far scikit-learn's scores are from our margins, at most."""
     score = one_class(ours)
     offset = ours.vectors.offset
-    return max(abs(offset - score(t) - e.surprise) for t, e in zip(tokens, judged(ours, tokens), strict=True))
+    pairs = zip(tokens, judged(ours, tokens), strict=True)
+    return max(abs(offset - score(token) - float(evidence.surprise[0])) for token, evidence in pairs)
 
 
 def half_space(size: int) -> Callable[[Tokens], float]:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.detectors.interface import Detector
-from anomaly.detectors.lstm import Lstm
+from anomaly.detectors.lstm import Foreseen, Lstm
 from anomaly.osquery import Parser, Skipped
 from anomaly.store import Store
 from anomaly.tokenizer import Tokens
@@ -76,7 +76,8 @@ def padded(tokens: list[Tokens]) -> NDArray[np.int32]:
 def logarithms(lstm: Lstm, tokens: list[Tokens]) -> list[NDArray[np.float64]]:
     """Return what our numpy scorer gives each token by the network alone, without the counts."""
     alone = Lstm.from_arrays(lstm.arrays() | {"shares": np.zeros(2)})
-    return [np.log(np.array(evidence.shares)) for evidence in judged(alone, tokens)]
+    details = [evidence.details for evidence in judged(alone, tokens)]
+    return [np.log(np.array(one.shares[0])) for one in details if isinstance(one, Foreseen)]
 
 
 def networks(lstm: Lstm, tokens: list[Tokens]) -> tuple[dict[str, Peer], Callable[[str, Peer], float]]:

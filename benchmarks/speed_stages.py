@@ -17,14 +17,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anomaly.daemon import Follower
-from anomaly.detectors.interface import Detector, Evidence
+from anomaly.daemon import BATCH, Follower
+from anomaly.detectors.interface import WINDOW, Detector, Evidence
 from anomaly.explanation import explain
+from anomaly.judgement import EXPLAINED
 from anomaly.osquery import Action, Parser, Skipped
 from anomaly.records import Score
 from anomaly.risk import Filter
-from anomaly.scoring import EXPLAINED, Scorer
-from anomaly.sinks.ndjson import NdjsonSink, line
+from anomaly.scoring import Scorer
+from anomaly.sinks.ndjson import NdjsonSink, encode
 from anomaly.sources.interface import Line, Position, Source
 from anomaly.sources.tail import LogSource
 from anomaly.store import Store, Stored
@@ -32,32 +33,35 @@ from anomaly.tokenizer import Tokens
 from benchmarks.speed_floors import FLOORS, WHOLE_FILE, floors
 from benchmarks.speed_worker import Sample, Subject, each, serve
 
-BATCH = 512
 SHARED = ("read and split", "parse", "tokenise")
 OWN = ("detector", "calibration and fusion", "explanation", "JSON out")
 WHOLE = ("scorer, --no-adapt", "scorer, adapting", "in batches", "one at a time")
 
 
-def judged(detector: Detector, tokens: Sequence[Tokens]) -> list[Evidence]:
-    """Let a detector judge actions one after another."""
+def judged(detector: Detector, tokens: Sequence[Tokens], size: int = 1) -> list[Evidence]:
+    """Let a detector judge actions, so many at a time."""
     state = detector.start()
-    return [detector.score(state, token) for token in tokens]
+    pieces = [tokens[begin : begin + size] for begin in range(0, len(tokens), size)]
+    return [detector.judge(state, piece, [True] * len(piece)) for piece in pieces]
 
 
 def scored(scorer: Scorer, actions: Sequence[Action]) -> list[Score]:
-    """Let a scorer score actions one after another."""
-    return [score for action in actions if (score := scorer.score("benchmark:0", action)) is not None]
+    """Let a scorer score actions by batches."""
+    batches = [actions[begin : begin + BATCH] for begin in range(0, len(actions), BATCH)]
+    return [score for batch in batches for score in scorer.score_all([("benchmark:0", one) for one in batch])]
 
 
 def explained(stored: Stored, actions: Sequence[Action], tokens: Sequence[Tokens]) -> Sample:
     """Explain the actions that scoring would explain; the time of that alone, by all actions."""
     model, seconds = stored.model, 0.0
-    state = model.detector.start()
-    for action, token in zip(actions, tokens, strict=True):
-        evidence = model.detector.score(state, token)
-        if model.calibration.action.score(evidence.action) >= EXPLAINED:
+    for place, evidence in enumerate(judged(model.detector, tokens, WINDOW)):
+        for number, figure in enumerate(evidence.action.tolist()):
+            if model.calibration.action.score(figure) < EXPLAINED:
+                continue
+            at = place * WINDOW + number
             begin = time.perf_counter()
-            explain(model.tokenizer, model.detector, state, action, token, evidence, window=False)
+            given = actions[at], tokens[at]
+            explain(model.tokenizer, model.detector, evidence.details, number, *given, window=False)
             seconds += time.perf_counter() - begin
     return Sample(len(actions), seconds)
 
@@ -147,26 +151,28 @@ def stages(given: Given, stored: Stored) -> dict[str, Subject]:
     model = stored.model
     actions = _actions(given.lines)
     tokens = [model.tokenizer.encode(action) for action in actions]
-    evidence = judged(model.detector, tokens)
+    evidence = judged(model.detector, tokens, WINDOW)
     scores = scored(given.scorer(stored, adapt=False), actions)
+    batches = [scores[begin : begin + BATCH] for begin in range(0, len(scores), BATCH)]
 
     def calibrate() -> Sample:
         odds = Filter(model.fusion)
 
-        def one(found: Evidence) -> None:
-            model.calibration.action.score(found.action)
-            model.calibration.window.score(odds.step(model.fusion.evidence(found.views)))
-
-        return each(one, evidence)
+        begin = time.perf_counter()
+        for found in evidence:
+            for figure, views in zip(found.action.tolist(), found.views.tolist(), strict=True):
+                model.calibration.action.score(figure)
+                model.calibration.window.score(odds.step(model.fusion.evidence(views)))
+        return Sample(len(tokens), time.perf_counter() - begin)
 
     def score(adapt: bool) -> Sample:  # noqa: FBT001 - by partial
         return _timed(partial(scored, given.scorer(stored, adapt=adapt), actions), len(actions))
 
     return {
-        "detector": lambda: _timed(lambda: judged(model.detector, tokens), len(tokens)),
+        "detector": lambda: _timed(lambda: judged(model.detector, tokens, WINDOW), len(tokens)),
         "calibration and fusion": calibrate,
         "explanation": lambda: explained(stored, actions, tokens),
-        "JSON out": lambda: each(line, scores),
+        "JSON out": lambda: _timed(lambda: [encode(batch) for batch in batches], len(scores)),
         "scorer, --no-adapt": partial(score, adapt=False),
         "scorer, adapting": partial(score, adapt=True),
         "one at a time": partial(given.follow, stored, 1),

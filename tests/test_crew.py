@@ -20,7 +20,7 @@ from anomaly.course import Course
 from anomaly.crew import Lesson, fitting_jobs, lessons
 from anomaly.detectors.interface import Algorithm
 from anomaly.enrolment import Enrolled, Enrolment, enrol
-from anomaly.errors import WorkerLost, TooLittleData
+from anomaly.errors import TooLittleData, WorkerLost
 from anomaly.harvest import Period, Report, Watch, gather
 from anomaly.model import UserModel
 from anomaly.population import Population

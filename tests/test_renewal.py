@@ -17,6 +17,7 @@ from anomaly.errors import ConfigError
 from anomaly.prediction import prepare
 from anomaly.records import Score
 from anomaly.renewal import Prediction
+from anomaly.scoring import Scorer
 from anomaly.sinks.ndjson import NdjsonSink
 from anomaly.store import Store
 
@@ -34,8 +35,7 @@ class Running:
         """Score one line."""
         found = self.follower.parser.parse(line)
         assert isinstance(found, list | tuple)
-        score = self.follower.scorer.score("1", found[0])
-        assert score is not None
+        (score,) = self.follower.scorer.score_all([("1", found[0])])
         return score
 
 
@@ -120,6 +120,7 @@ def test_settings_are_taken_over(running: Running, settings: dict[str, Any], eve
     running.follower.reload()
     assert not running.follower.shown(score)
     assert running.score(event("alice", command="ls")).risk == pytest.approx(score.risk, abs=5)
+    assert isinstance(running.follower.scorer, Scorer)
     user = running.follower.scorer._users["alice"]
     assert user.adaptation is None
     assert len(user.filter.odds) == 6

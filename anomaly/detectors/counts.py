@@ -196,7 +196,7 @@ class Counts:
 
     def learned(self, state: CountState) -> Arrays:
         """Return the counts as arrays to save."""
-        self._rescale(state)
+        self._rescale(state)  # who goes on from the file, and who goes on from here, go on from the same bits
         return {
             "own": state.own,
             "totals": state.totals,

@@ -217,8 +217,8 @@ def test_what_is_trained_is_what_is_scored(made: Made) -> None:
     surprise = 0.0
     for begin in range(0, len(ids), 2):
         state = Lstm.from_arrays(lstm.arrays() | still).start()
-        lstm.score(state, encoded.tokens(begin))
-        surprise += lstm.score(state, encoded.tokens(begin + 1)).surprise
+        pair = [encoded.tokens(begin), encoded.tokens(begin + 1)]
+        surprise += float(lstm.judge(state, pair, [True, True]).surprise[1])
     assert trainer._evaluate(layout.place(ids), known) * len(ids) == pytest.approx(surprise * np.log(2), rel=1e-4)
 
 

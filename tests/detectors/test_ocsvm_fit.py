@@ -7,8 +7,9 @@ from sklearn.svm import OneClassSVM
 
 from anomaly.detectors import ocsvm_fit
 from anomaly.detectors.interface import WINDOW
-from anomaly.detectors.ocsvm import GAMMA, NU, POOL, OneClassSvm
+from anomaly.detectors.ocsvm import NU, POOL, OneClassSvm
 from anomaly.detectors.ocsvm_fit import MAX_WINDOWS, TOLERANCE, OcsvmLearner
+from anomaly.detectors.ocsvm_state import GAMMA
 from anomaly.tokenizer import BUCKETS, Encoded, Tokenizer
 from anomaly.vocabulary import Head, Token
 

@@ -1,0 +1,215 @@
+"""A backlog scored by several processes: the same scores in the same order, and nothing is lost when one dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from anomaly import prediction
+from anomaly.errors import ConfigError, WorkerLost
+from anomaly.learned import StoreKeeper
+from anomaly.osquery import Action
+from anomaly.prediction import prepare
+from anomaly.records import Score
+from anomaly.registry import Registry
+from anomaly.renewal import Prediction
+from anomaly.scoring import Scorer
+from anomaly.sinks.interface import Sink
+from anomaly.spread import Post, Spread
+from anomaly.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Later = Callable[[int, int], list[Action]]
+Batch = list[tuple[str, Action]]
+
+
+@pytest.fixture
+def batches(crowd: Later) -> list[Batch]:
+    """Give actions of a crowd, some of people nobody knows, by batches of odd sizes."""
+    actions = crowd(260, 6)
+    for number in range(0, len(actions), 41):
+        name, columns = f"z{number}", actions[number].columns
+        actions[number] = msgspec.structs.replace(actions[number], user=name, columns=columns | {"username": name})
+    entries = [(f"f:{number}", action) for number, action in enumerate(actions)]
+    return [entries[begin : begin + 97] for begin in range(0, len(entries), 97)]
+
+
+@pytest.fixture
+def copy(crowd_models: Path, tmp_path: Path) -> Path:
+    """Give models of the crowd that may be written to."""
+    return shutil.copytree(crowd_models, tmp_path / "models")
+
+
+@pytest.fixture
+def spread(copy: Path) -> Iterator[Spread]:
+    """Give two processes."""
+    with Spread(Post(copy, adapt=True, checkpoint="log", log="log"), 2, lambda _: None) as found:
+        yield found
+
+
+def alone(models: Path) -> Scorer:
+    """Return a scorer that does the same in this process."""
+    registry = Registry(Store(models), lambda _: None)
+    keeper = StoreKeeper(registry.store, "log")
+    return Scorer(registry.find, keeper=keeper, background=registry.background(), log="log")
+
+
+def scored(scoring: Spread | Scorer, batches: Sequence[Batch]) -> list[Score]:
+    """Score batches to the end."""
+    return [score for batch in batches for score in scoring.score_all(batch)] + scoring.flush()
+
+
+def states(scoring: Spread | Scorer) -> dict[str, Any]:
+    """Return where everybody stands; which file holds what was learned says when it was saved, and no more."""
+    return {name: msgspec.json.decode(state) | {"learned": None} for name, state in scoring.encoded()}
+
+
+def test_processes_change_no_score(spread: Spread, copy: Path, tmp_path: Path, batches: list[Batch]) -> None:
+    """Scores, their order and everybody's state are exactly those of one process; after a restart, to 1e-6."""
+    one = alone(shutil.copytree(copy, tmp_path / "other"))
+    half = len(batches) // 2
+    expected = scored(one, batches[:half])
+    assert scored(spread, batches[:half]) == expected
+    assert [score.id for score in expected] == [event for batch in batches[:half] for event, _ in batch]
+    saved = {name: msgspec.Raw(state) for name, state in spread.encoded()}
+    spread.saved()
+    assert states(spread) == states(one)
+    with Spread(Post(copy, adapt=True, checkpoint="log", log="log"), 3, lambda _: None) as again:
+        again.restore(saved)
+        assert states(again) == states(one)  # also of those who have not acted since
+        found, expected = scored(again, batches[half:]), scored(one, batches[half:])
+        assert [score.id for score in found] == [score.id for score in expected]
+        for figure in ("score", "risk", "surprise"):
+            figures = ([getattr(score, figure) for score in scores] for scores in (found, expected))
+            for one_way, other in zip(*figures, strict=True):
+                assert one_way == pytest.approx(other, abs=1e-6)
+
+
+def test_half_a_character_is_carried(spread: Spread, batches: list[Batch]) -> None:
+    """A value that no text can hold comes back as it went."""
+    event, action = batches[0][0]
+    odd = msgspec.structs.replace(action, columns={"name": "\ud800", "path": "/x"})
+    spread.score_all([(event, odd)])
+    (score,) = spread.flush()
+    assert score.action is odd
+    assert score.score is not None
+
+
+def test_a_process_that_dies_is_told(spread: Spread, batches: list[Batch]) -> None:
+    """When a process is killed, the error says what to do; nothing was saved that was not scored."""
+    spread.score_all(batches[0])
+    for worker, _ in spread._workers:
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(WorkerLost, match="--jobs 1"):
+        scored(spread, batches)
+    assert WorkerLost.exit_code == 12
+
+
+def test_signals_are_the_parents(spread: Spread, batches: list[Batch]) -> None:
+    """What a terminal or systemd sends to all processes ends none of those that score."""
+    spread.score_all(batches[0])
+    for worker, _ in spread._workers:
+        assert worker.pid is not None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(worker.pid, number)
+    assert len(spread.flush()) == len(batches[0])
+
+
+def test_closing_ends_the_processes(copy: Path) -> None:
+    """Afterwards no process is left, whatever was still to come."""
+    spread = Spread(Post(copy, adapt=False, checkpoint="log", log="log"), 2, lambda _: None)
+    pids = [worker.pid for worker, _ in spread._workers]
+    spread.close()
+    for pid in pids:
+        assert pid is not None
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_strangers_are_dealt_out_within_bounds(spread: Spread, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names a log shows, no more of them are remembered than there is room for."""
+    monkeypatch.setattr("anomaly.spread._MOST_NAMES", 10)
+    numbers = {spread._worker_of(f"user{n}") for n in range(1000)}
+    assert numbers == {0, 1}
+    assert len(spread._dealt) == 10
+    assert [spread._worker_of(f"user{n}") for n in range(1000)] == [
+        spread._worker_of(f"user{n}") for n in range(1000)
+    ]
+
+
+class Kept(Sink):
+    """Keeps the scores."""
+
+    def __init__(self) -> None:
+        self.scores: list[Score] = []
+
+    def write(self, scores: Sequence[Score]) -> None:
+        """Keep them."""
+        self.scores += scores
+
+
+def written(batches: list[Batch], path: Path) -> Path:
+    """Write actions as osquery does."""
+    with path.open("w", encoding="utf-8") as file:
+        for _, action in (entry for batch in batches for entry in batch):
+            line = {
+                "name": action.query,
+                "hostIdentifier": action.host,
+                "unixTime": action.time,
+                "action": action.verb,
+                "decorations": {"username": action.user},
+                "columns": action.columns,
+            }
+            file.write(json.dumps(line) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("jobs", "worthwhile", "spreads"), [(2, 1 << 40, True), (1, 0, False), (None, 0, True), (None, 1 << 40, False)]
+)
+def test_predict_spreads_a_long_backlog(
+    jobs: int | None,
+    worthwhile: int,
+    spreads: bool,  # noqa: FBT001 - a parameter
+    copy: Path,
+    batches: list[Batch],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With --jobs, or a backlog that is worth it, predict scores by processes; the checkpoint holds everybody."""
+    monkeypatch.setattr(prediction, "WORTHWHILE", worthwhile)
+    monkeypatch.setattr("anomaly.machine.cpus", lambda: 2)
+    log = written(batches, tmp_path / "log")
+    asked = Prediction(log, copy, tmp_path / "state", None, follow=False, begin="start", jobs=jobs)
+    sink, said = Kept(), list[str]()
+    with prepare(asked, sink, said.append) as follower:
+        assert isinstance(follower.scorer, Spread) is spreads
+        tally = follower.run()
+    assert tally.actions == tally.lines == len(sink.scores) == sum(map(len, batches))
+    expected = scored(alone(copy), batches)
+    assert [(s.action, s.score, s.risk, s.reasons) for s in sink.scores] == [
+        (s.action, s.score, s.risk, s.reasons) for s in expected
+    ]
+    (checkpoint,) = (tmp_path / "state").glob("*.json")
+    users = json.loads(checkpoint.read_bytes())["users"]
+    assert users.keys() == {score.action.user for score in expected if score.risk is not None}
+
+
+def test_jobs_are_for_a_backlog_of_many(copy: Path, batches: list[Batch], tmp_path: Path) -> None:
+    """One user, or a log that is followed, is no work for several processes."""
+    log = written(batches[:1], tmp_path / "log")
+    for user, follow in ((batches[0][1][1].user, False), (None, True)):
+        asked = Prediction(log, copy, tmp_path / "state", user, follow=follow, begin="start", jobs=2)
+        with pytest.raises(ConfigError, match="--all-users --no-follow"), prepare(asked, Kept(), print):
+            pass
