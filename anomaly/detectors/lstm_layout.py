@@ -45,6 +45,11 @@ class Layout(NamedTuple):
         shape = (size, _padded(last + 1, _COLUMNS), _padded(width, _WIDTHS))
         return cls(shape, places, np.array(column, dtype=np.int32))
 
+    @property
+    def tokens(self) -> int:
+        """Tokens, rounded up: as many are drawn for when a network begins."""
+        return _padded(len(self.places), _SIZES)
+
     def place(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the places of actions' tokens, padded to the width of the graph."""
         found: NDArray[np.int32] = np.pad(self.places[ids], ((0, 0), (0, self.shape[2] - ids.shape[1])))

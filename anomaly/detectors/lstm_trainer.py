@@ -93,7 +93,7 @@ class Trainer:
 
         ``expected`` is what the counts give each token, shape (tokens,); actions are places, (actions, width).
         """
-        self._reset()
+        self._reset(layout)
         known = self._known(layout, expected)
         streams = _streams(actions)
         draw = np.random.default_rng(self.seed)
@@ -136,17 +136,22 @@ class Trainer:
         known = np.log(np.maximum(frequency, _NEVER))
         return _Known(tf.constant(layout.column), tf.constant(there), tf.constant(known, dtype=tf.float32))
 
-    def _reset(self) -> None:
+    def _reset(self, layout: Layout) -> None:
+        """Begin anew: uniform within the limits of Glorot & Bengio (2010), drawn by token and not by place."""
         draw = np.random.default_rng(self.seed)
-        for variable in self.variables:
-            shape = tuple(variable.shape)
-            if len(shape) == 1:
-                value = np.zeros(shape)
-                if shape == (4 * UNITS,):
-                    value[UNITS : 2 * UNITS] = 1.0  # remember by default (Gers et al. 2000)
-            else:
-                limit = (6.0 / (shape[0] + shape[1])) ** 0.5
-                value = draw.uniform(-limit, limit, shape)
+
+        def drawn(rows: int, columns: int) -> NDArray[np.float64]:
+            limit = (6.0 / (rows + columns)) ** 0.5
+            return draw.uniform(-limit, limit, (rows, columns))
+
+        count, embedding = len(layout.places), np.zeros((self.size, EMBEDDING))
+        embedding[layout.places] = drawn(layout.tokens, EMBEDDING)[:count]
+        kernel, recurrent = drawn(EMBEDDING, 4 * UNITS), drawn(UNITS, 4 * UNITS)
+        bias, output = np.zeros(4 * UNITS), np.zeros((UNITS, self.size))
+        bias[UNITS : 2 * UNITS] = 1.0  # remember by default (Gers et al. 2000)
+        output[:, layout.places] = drawn(UNITS, layout.tokens)[:, :count]
+        values = (embedding, kernel, recurrent, bias, output, np.zeros(self.size))
+        for variable, value in zip(self.variables, values, strict=True):
             variable.assign(value.astype(np.float32))
         for variable in self.optimizer.variables:
             if variable.dtype != "string" and variable.name != "learning_rate":
@@ -156,7 +161,7 @@ class Trainer:
         state = [tf.zeros((STREAMS, UNITS)), tf.zeros((STREAMS, UNITS))]
         for part in _stretches(streams):
             # Drawn here: within the graph it would take as long as all the rest.
-            kept = draw.random((STREAMS, STEPS, EMBEDDING + UNITS), dtype=np.float32) >= DROPOUT
+            kept = draw.random((STREAMS, STEPS, EMBEDDING + UNITS)) >= DROPOUT
             state = self._step(tf.constant(part), known, state, tf.constant(kept))
 
     def _evaluate(self, actions: NDArray[np.int32], known: _Known) -> float:
