@@ -182,20 +182,19 @@ def actor(query: str, host: str, columns: Mapping[str, str], decorated: str, ide
     name = username or get("user", "")
     if name and query in _SESSION_TABLES and not _is_session(columns):
         username = name = ""
-    auid = get("auid", "")
-    uid = get("uid", "")
-    if query.endswith("file_events") and query != "process_file_events":
-        uid = ""  # the file's owner
-        euid = ""
-    else:
-        euid = get("euid", "")
+    auid, uid, euid = get("auid", ""), get("uid", ""), get("euid", "")
+    if (uid or euid) and query.endswith("file_events") and query != "process_file_events":
+        uid = euid = ""  # the file's owner
     if username:
         _learn(host, auid, uid, username, identities)
     if name:
         return name if len(name) <= MAX_USER else capped(name)
-    for number in (auid, uid, euid):
-        if number not in UNSET:
-            return identities.name(host, number)
+    if auid or uid or euid:
+        for number in (auid, uid, euid):
+            if number not in UNSET:
+                return identities.name(host, number)
+    if decorated and len(decorated) <= MAX_USER:
+        return decorated
     return capped(decorated or f"{NAMELESS}{host or '-'}")
 
 

@@ -80,6 +80,7 @@ class Skipped(msgspec.Struct, frozen=True):
 
 _VERBS = frozenset({"added", "removed", "snapshot"})
 _RESULTS = frozenset({"columns", "diffResults", "snapshot"})
+_FIRST = frozenset({0, "0"})
 _DIGITS = 10  # of a time as text, from 2001 to 2286: the usual case, at a tenth of what any other takes
 _MAX_DETAIL = 80
 _MAX_ENVELOPES = 3
@@ -139,8 +140,9 @@ class Parser:
             time = seconds(time, record.calendar_time)
         decorated = record.decorations.get("username") or record.username
         user = actor(query, host, columns, decorated, self.identities)
-        baseline = record.counter in (0, "0") and not evented and verb != "snapshot"
-        return Action(time, host, user, query, verb, columns, baseline)
+        if record.counter in _FIRST and not evented and verb != "snapshot":
+            return Action(time, host, user, query, verb, columns, True)  # noqa: FBT003 - baseline
+        return Action(time, host, user, query, verb, columns)
 
     def _parse_anything(self, line: bytes) -> list[Action] | Skipped:
         text = line.decode("utf-8", "replace")

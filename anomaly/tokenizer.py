@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.corpus import IDENTITY_COLUMNS, MAX_FIELDS, Corpus, Rows, informative
+from anomaly.corpus import IDENTITY_COLUMNS, Corpus, Rows, informative
 from anomaly.osquery import Action
 from anomaly.values import levels
 from anomaly.vocabulary import MAX_COLUMNS, MAX_KINDS, Head, Token, exact_tokens, general_tokens, is_silent
@@ -40,12 +41,17 @@ behaviour moves the window as far as a stranger does; in a bag of 256 buckets co
 _CACHE = 4096
 """Unseen values remembered per column, so that a repeated one is resolved once."""
 
+_ACTIONS = 1024
+"""Actions remembered, of all kinds together."""
+
+_SHAPES = 256
+"""Kinds of action, by query, verb and columns, of which actions are remembered."""
+
 _LONGEST = 256
 """Longest value remembered: the log chooses how long its values are."""
 
 
 _Resolved = tuple[int, int, int]  # a value's token, bucket and mark
-_NO_COLUMNS: dict[str, Column] = {}
 
 
 class Tokens(NamedTuple):
@@ -125,6 +131,13 @@ class Tokenizer:
             if head.column in IDENTITY_COLUMNS:
                 raise ValueError(f"{head.column} says who acts and is no column to learn")
             self._columns.setdefault(head.query, {})[head.column] = Column(head)
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
+        self._remembered = 0  # actions, over all shapes
+        # By query, what becomes of each column: None for those that say nothing.
+        self._plans: dict[str, dict[str, Column | None]] = {
+            query: _NO_PLAN | dict.fromkeys((c for q, c in silent if q == query), None) | columns
+            for query, columns in self._columns.items()
+        }
 
     @classmethod
     def fit(cls, corpus: Corpus, rows: Rows, keep: NDArray[np.bool_] | None = None, salt: int = 0) -> Tokenizer:
@@ -163,17 +176,45 @@ class Tokenizer:
 
     def encode(self, action: Action) -> Tokens:
         """Tokenise one action. Any query and any column work, also ones never seen."""
+        columns = action.columns
+        shape = self._shapes.get((action.query, action.verb, *columns)) or self._shape(action)
+        values = shape.pick(columns)
+        tokens = shape.known.get(values)
+        if tokens is None:
+            tokens = self._encode(action)
+            if sum(map(len, values)) <= _LONGEST:
+                self._remember(shape, values, tokens)
+        return tokens
+
+    def _shape(self, action: Action) -> _Shape:
+        """Return what is looked at in actions of this kind with these columns."""
+        plan = self._plans.get(action.query, _NO_PLAN)
+        columns = [column for column, _ in informative(action.columns) if plan.get(column, _STRANGE) is not None]
+        shape = _Shape([c for c in columns if c in plan or (action.query, c) not in self.silent])
+        key = action.query, action.verb, *action.columns
+        if len(self._shapes) < _SHAPES and sum(map(len, key)) <= 8 * _LONGEST:
+            self._shapes[key] = shape
+        return shape
+
+    def _remember(self, shape: _Shape, values: tuple[str, ...], tokens: Tokens) -> None:
+        if self._remembered >= _ACTIONS:  # what comes again is soon known again
+            for other in self._shapes.values():
+                other.known.clear()
+            self._remembered = 0
+        shape.known[values] = tokens
+        self._remembered += 1
+
+    def _encode(self, action: Action) -> Tokens:
         found = [self._kinds.get((action.query, action.verb)) or self._unseen_kind(action)]
-        known = self._columns.get(action.query, _NO_COLUMNS)
-        items: Iterable[tuple[str, str]] = action.columns.items()
-        if len(action.columns) > MAX_FIELDS:
-            items = informative(action.columns)
+        plan = self._plans.get(action.query, _NO_PLAN)
         whole = True
-        for column, value in items:
-            entry = known.get(column)
-            if entry is not None:
+        for column, value in informative(action.columns):
+            entry = plan.get(column, _STRANGE)
+            if entry is None:
+                continue
+            if entry is not _STRANGE:
                 found.append(entry.table.get(value) or self._resolve(entry, value))
-            elif column not in IDENTITY_COLUMNS and (action.query, column) not in self.silent:
+            elif (action.query, column) not in self.silent:
                 found.append((0, self._strange_bucket(action.query, column, value), 0))
                 whole = False
         ids, buckets, marks = zip(*found, strict=True)
@@ -334,6 +375,27 @@ class Rare(Mapping[int, int]):
         return len(self._hashes)
 
 
+class _Shape:
+    """What is looked at in actions with the same query, verb and columns, and what came of those seen lately.
+
+    Most of what a machine does, it does again: to find that out takes a third of tokenising it anew.
+    """
+
+    def __init__(self, spoken: list[str]) -> None:
+        self.pick: Callable[[dict[str, str]], tuple[str, ...]] = _picker(spoken)
+        """Gives the values of an action that its tokens depend on."""
+        self.known: dict[tuple[str, ...], Tokens] = {}
+
+
+def _picker(columns: list[str]) -> Callable[[dict[str, str]], tuple[str, ...]]:
+    if len(columns) > 1:
+        return itemgetter(*columns)
+    return lambda row: tuple([row[column] for column in columns])  # an itemgetter of one gives no tuple
+
+
+_NO_PLAN: dict[str, Column | None] = dict.fromkeys(IDENTITY_COLUMNS)
+
+
 class Column:
     """A head with its dictionaries; ``table`` holds the values that came up, exact or never seen.
 
@@ -360,6 +422,9 @@ class Column:
         """Return the most specific general form that is known, at last the unknown token."""
         forms = levels(self.head.column, value)
         return next((self.general[form] for form in forms if form in self.general), self.head.start)
+
+
+_STRANGE = Column(Head("", "", 0, (), 0, 0.0, 0.0))  # in place of a column that training never saw
 
 
 def value_hash(salt: int, query: str, column: str, text: str) -> int:

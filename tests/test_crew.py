@@ -206,9 +206,10 @@ def test_jobs_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_processes_end_with_the_command(number: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C, and even SIGKILL of the command alone, leave no process behind, and nobody's traceback but one."""
     code = (
-        "import sys\nfrom contextlib import nullcontext\nfrom anomaly.corpus import Corpus\n"
+        "import signal\nfrom contextlib import nullcontext\nfrom anomaly.corpus import Corpus\n"
         "from anomaly.crew import lessons\nfrom tests.test_crew import Slow\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "    def said(*_): print('begun', flush=True)\n"
         "    list(lessons(Slow(), dict.fromkeys(('sleeps', 'sleeps2'), Corpus()) | {'sleeps': Corpus()}, 2,"
         " lambda _: nullcontext(said)))\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from random import Random
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from anomaly import tokenizer as tokenizer_module
 from anomaly.corpus import IDENTITY_COLUMNS, MAX_FIELDS, Corpus, Rows
 from anomaly.osquery import Action
 from anomaly.tokenizer import BUCKETS, NEW_BUCKETS, Rare, Tokenizer
@@ -411,3 +413,24 @@ def test_rare_values_are_a_mapping(counts: dict[int, int], other: int) -> None:
                 Rare(*wrong)
     with pytest.raises(ValueError, match="of other types"):
         Rare(hashes.astype(np.int64), values)
+
+
+@settings(deadline=None, max_examples=40)
+@given(LOGS, st.lists(STRANGE | WIDE, max_size=20), st.integers(1, 6))
+def test_what_is_remembered_changes_nothing(known: list[Action], strange: list[Action], room: int) -> None:
+    """Actions that come again, in any order and with any others between, are the tokens that they were anew."""
+    tokenizer = fitted(known)
+    with patch.object(tokenizer_module, "_ACTIONS", room), patch.object(tokenizer_module, "_SHAPES", room):
+        for one in [*known, *strange, *reversed(strange), *known]:
+            assert tokenizer.encode(one) == tokenizer._encode(one)
+            assert sum(len(shape.known) for shape in tokenizer._shapes.values()) <= room
+            assert len(tokenizer._shapes) <= room
+
+
+def test_long_values_are_not_remembered() -> None:
+    """The log chooses how long its values and its columns' names are, and not how much is remembered of them."""
+    tokenizer = fitted([action(command="ls")] * 3)
+    tokenizer.encode(action(command="x" * 10_000))
+    tokenizer.encode(action(**{"y" * 10_000: "1"}))
+    assert not any(shape.known for shape in tokenizer._shapes.values())
+    assert all(max(map(len, key)) < 10_000 for key in tokenizer._shapes)
