@@ -147,15 +147,14 @@ def _strangers(
     tokenizer: Tokenizer, around: Surroundings, number: int, entries: list[Spoken], *, window: bool
 ) -> tuple[Reason, ...]:
     reasons = []
-    shares = around.shares(number)
-    # Rounded: of equals, the order of the columns decides and not the last bit.
-    for entry, share in sorted(zip(entries, shares, strict=True), key=lambda pair: round(pair[1], 9)):
-        bits = -log2(max(share, _LEAST_SHARE))
-        kind = _novelty(entry)
-        if kind is not None and bits >= 1.0:
-            reasons.append(_reason(kind, entry, _usual(entry), bits))
-            if len(reasons) == MAX_REASONS:
-                break
+    kinds = [_novelty(entry) for entry in entries]
+    if any(kinds):
+        # Rounded: of equals, the order of the columns decides and not the last bit.
+        ranked = sorted(zip(entries, kinds, around.shares(number), strict=True), key=lambda one: round(one[2], 9))
+        for entry, kind, share in ranked:
+            bits = -log2(max(share, _LEAST_SHARE))
+            if kind is not None and bits >= 1.0:
+                reasons.append(_reason(kind, entry, _usual(entry), bits))
     mix = _mix(tokenizer, around, number, entries) if window else None
     return (*reasons[:MAX_REASONS],) if mix is None else (*reasons[: MAX_REASONS - 1], mix)
 

@@ -155,15 +155,18 @@ def _descend(kernel: Reals | Kernel, bounds: Reals, alphas: Reals, gradient: Rea
     diagonal = kernel.diagonal().copy()
     # Added to the gradient, these rule out windows that cannot weigh more, or less.
     full, idle = np.where(alphas < bounds, 0.0, np.inf), np.where(alphas > 0.0, 0.0, -np.inf)
-    excess, curvature, gain = (np.empty_like(gradient) for _ in range(3))
+    excess, gain = np.empty_like(gradient), np.empty_like(gradient)
+    curvatures: dict[int, Reals] = {}  # a few windows are chosen time and again
     for _ in range(STEPS * max(len(alphas), 100)):
         grow = int(np.add(gradient, full, out=gain).argmin())
         np.subtract(np.add(gradient, idle, out=excess), gain.item(grow), out=excess)
         if excess.item(excess.argmax()) <= tolerance:
             return
         np.maximum(excess, 0.0, out=excess)
-        np.add(np.multiply(kernel[grow], -2.0, out=curvature), diagonal, out=curvature)
-        np.maximum(np.add(curvature, diagonal.item(grow), out=curvature), _FLAT, out=curvature)
+        curvature = curvatures.get(grow)
+        if curvature is None:
+            between = kernel[grow] * -2.0 + diagonal
+            curvature = curvatures[grow] = np.maximum(between + diagonal.item(grow), _FLAT)
         shrink = int(np.divide(np.multiply(excess, excess, out=gain), curvature, out=gain).argmax())
         weight, most, stock = alphas.item(grow), bounds.item(grow), alphas.item(shrink)
         step = min(excess.item(shrink) / curvature.item(shrink), most - weight, stock)

@@ -17,7 +17,8 @@ from anomaly.sinks.interface import Sink
 SCHEMA = 1
 """Number of the format; a change that could break a reader raises it."""
 
-_DIGITS = 4
+_SCALE = 1e4
+_LARGE = 1e11  # from which on a number has no four decimals to be rounded to
 
 
 class NdjsonSink(Sink):
@@ -147,4 +148,12 @@ def _reason(reason: Reason) -> dict[str, object]:
 
 
 def _numbers(*values: float | None) -> list[float | None]:
-    return [round(value, _DIGITS) if value is not None and isfinite(value) else None for value in values]
+    # round(value, 4) goes by way of decimal digits, and takes four times as long.
+    return [
+        None if value is None else round(value * _SCALE) / _SCALE if -_LARGE < value < _LARGE else _odd(value)
+        for value in values
+    ]
+
+
+def _odd(value: float) -> float | None:
+    return value if isfinite(value) else None
