@@ -220,7 +220,7 @@ class Trainer:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep what a step frees for the next one: to give and take it took a fifth of the time."""
+    """Let glibc keep what a step frees for the next: to give it back and ask again took a fifth of the time."""
     with suppress(OSError, AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_TRIM_THRESHOLD, 64 << 20)
