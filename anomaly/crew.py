@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -226,6 +227,7 @@ def _end_with_parent() -> None:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Keep Ctrl-C from a process that is started within: it is for the one that started it, and that ends it."""
+    resource_tracker.ensure_running()  # to start it later would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

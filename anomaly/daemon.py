@@ -19,6 +19,9 @@ from anomaly.tally import Reports, Tally
 BATCH = 2048
 """Lines scored before they are handed on: little enough that a backlog, too, is shown as it is worked off."""
 
+FIRST = 64
+"""Lines of the first batch; each next one is twice as large. At first, each user has a model to be loaded."""
+
 EVERY = 1.0
 """Seconds between checkpoints. One costs 4 ms: a checkpoint a line would cap the rate at 240 lines a second."""
 
@@ -90,6 +93,7 @@ class Follower:
         self._say = say
         self._reports = Reports(log, say)
         self._saved = self._looked = self._stated = self._caught_up = time.monotonic()
+        self._room = FIRST  # lines of the next batch
         self._unsaved = 0  # lines since the last checkpoint
         self._cost = 0.0  # seconds that it took
         self._complain_at = 0.0
@@ -103,7 +107,8 @@ class Follower:
                 self._notifier.reloading()
                 self.reload()
                 self._notifier.ready()
-            lines = self.source.read(BATCH, timeout=WAIT)
+            lines = self.source.read(min(self._room, BATCH), timeout=WAIT)
+            self._room = min(2 * self._room, BATCH)
             self._score(lines)
             self._unsaved += len(lines)
             self._between(idle=not lines)

@@ -10,6 +10,7 @@ import multiprocessing
 import signal
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -84,6 +85,7 @@ class Spread:
         self._load = [0] * jobs
         self._waiting: tuple[Batch, list[list[int]]] = ([], [])
         self._workers: list[tuple[SpawnProcess, Connection]] = []
+        resource_tracker.ensure_running()  # to start it later would unblock the signals
         # A terminal's Ctrl-C and systemd's TERM reach all processes; what they mean is the parent's to say.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
