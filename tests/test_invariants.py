@@ -216,6 +216,7 @@ def test_4_scoring_memory_is_bounded(
 ) -> None:
     """After the bounded caches are full, ever new values, users and numbers of users take no more memory."""
     monkeypatch.setattr("anomaly.tokenizer._CACHE", 64)
+    monkeypatch.setattr("anomaly.tokenizer._ACTIONS", 16)
     monkeypatch.setattr("anomaly.scoring._MOST_NAMES", 64)
     mine = scorer(trained.models)
     parser = Parser(Identities(hostname="", lookup=lambda _: None, limit=64))
