@@ -10,6 +10,7 @@ import multiprocessing
 import signal
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -208,25 +209,23 @@ def _work(connection: Connection, post: Post) -> None:
         log=post.log,
         say=said.append,
     )
-    while True:
-        try:
+    with suppress(EOFError, ConnectionError):  # the parent has closed it: what it did not fetch, nobody wants
+        while True:
             command, content = connection.recv()
-        except EOFError:
-            return
-        try:
-            if command == "score":
-                scores = scorer.score_all(_unpacked(content, _BATCHES))
-                verdicts = [_Verdict(s.score, s.risk, s.surprise, s.model, s.reasons) for s in scores]
-                connection.send(_packed((verdicts, said)))
-                said.clear()
-            elif command == "encoded":
-                connection.send(list(scorer.encoded(acted=True)))
-            elif command == "saved":
-                scorer.saved()
-            elif command == "restore":
-                scorer.restore({name: msgspec.Raw(state) for name, state in content.items()})
-        except AnomalyError as error:
-            connection.send(error)
+            try:
+                if command == "score":
+                    scores = scorer.score_all(_unpacked(content, _BATCHES))
+                    verdicts = [_Verdict(s.score, s.risk, s.surprise, s.model, s.reasons) for s in scores]
+                    connection.send(_packed((verdicts, said)))
+                    said.clear()
+                elif command == "encoded":
+                    connection.send(list(scorer.encoded(acted=True)))
+                elif command == "saved":
+                    scorer.saved()
+                elif command == "restore":
+                    scorer.restore({name: msgspec.Raw(state) for name, state in content.items()})
+            except AnomalyError as error:
+                connection.send(error)
 
 
 def _merged(batch: Batch, shares: list[list[int]], answers: list[list[_Verdict]]) -> list[Score]:

@@ -213,3 +213,13 @@ def test_jobs_are_for_a_backlog_of_many(copy: Path, batches: list[Batch], tmp_pa
         asked = Prediction(log, copy, tmp_path / "state", user, follow=follow, begin="start", jobs=2)
         with pytest.raises(ConfigError, match="--all-users --no-follow"), prepare(asked, Kept(), print):
             pass
+
+
+def test_what_nobody_fetches_is_no_error(
+    copy: Path, batches: list[Batch], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Closed while scores are still to come, the processes end without a word."""
+    for _ in range(3):
+        with Spread(Post(copy, adapt=False, checkpoint="log", log="log"), 2, lambda _: None) as spread:
+            spread.score_all([entry for batch in batches for entry in batch] * 4)
+    assert capfd.readouterr().err == ""
