@@ -99,10 +99,12 @@ class Spread:
         answers = self._collect()
         shares: list[list[int]] = [[] for _ in self._workers]
         for place, (_, action) in enumerate(batch):
-            shares[self._worker_of(action.user)].append(place)
+            # By what may be before a host's name: "alice" on ws1 and a user called "alice@ws1" share a model.
+            number = self._worker_of(action.user.partition("@")[0])
+            self._load[number] += 1
+            shares[number].append(place)
         for number, share in enumerate(shares):
             if share:
-                self._load[number] += len(share)
                 self._send(number, "score", _packed([batch[place] for place in share]))
         before, self._waiting = self._waiting, (batch, shares)
         return _merged(*before, answers)
@@ -118,10 +120,9 @@ class Spread:
         waiting = dict(self._restored)
         for number in range(len(self._workers)):
             self._send(number, "encoded", None)
-        for number in range(len(self._workers)):
-            for name, state in self._receive(number):
-                waiting.pop(name, None)
-                yield name, state
+        # All answers first: whoever is written to may stop asking, and they would be taken for others.
+        for answer in [self._receive(number) for number in range(len(self._workers))]:
+            waiting |= dict(answer)
         yield from waiting.items()
 
     def saved(self) -> None:
