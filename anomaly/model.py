@@ -7,7 +7,7 @@ stands in the header, taken over the whole file with the digest's own place fill
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from anomaly.detectors.interface import Algorithm, Detector
 from anomaly.detectors.lstm import Lstm
 from anomaly.detectors.ocsvm import OneClassSvm
 from anomaly.errors import ModelRefused
+from anomaly.resultjson import MAX_TIME
 from anomaly.risk import Fusion
 from anomaly.sources.interface import Position
 from anomaly.tokenizer import State, Tokenizer
@@ -37,21 +38,26 @@ _DETECTORS: dict[Algorithm, type[Lstm | OneClassSvm | Both]] = {
 }
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Time = Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME)]
+_Hours = Annotated[tuple[_Count, ...], msgspec.Meta(min_length=24, max_length=24)]
+
+
 class Card(msgspec.Struct, frozen=True):
     """Where a model comes from. Every date is the log's, none the clock's."""
 
     user: str
     algorithm: Algorithm
     hosts: tuple[str, ...]
-    actions: int
-    baseline: int
+    actions: _Count
+    baseline: _Count
     """How many of the actions were baseline rows: known to the vocabulary, left out of the sequences."""
-    first: int
+    first: _Time
     """Time of the first action learned from, in seconds since 1970 UTC."""
-    last: int
-    hours: tuple[int, ...]
+    last: _Time
+    hours: _Hours
     """Actions by hour of the day, UTC."""
-    days: int
+    days: _Count
     """Days on which the user acted."""
     fingerprint: str
     """SHA-256 of what was learned from."""

@@ -338,3 +338,16 @@ def test_models_are_dated_by_the_log(
         assert stored is not None
         times = [action.time for action in actions if action.user == user and not action.baseline]
         assert (stored.model.card.first, stored.model.card.last) == (min(times), max(times))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("hours", hours) for hours in ([1, 2], [0] * 25, [-1] * 24, [0.5] * 24)),
+        *((name, value) for name in ("first", "last") for value in (2**80, 2**62, -1)),
+        *((name, -1) for name in ("days", "actions", "baseline")),
+    ],
+)
+def test_a_card_that_cannot_be_is_refused(ocsvm_models: Path, name: str, value: object) -> None:
+    """A card whose figures are none, though its digest is right, is refused and not met again when it is shown."""
+    refused(crafted(content(ocsvm_models), lambda header, _: header["card"].update({name: value})))
