@@ -120,6 +120,8 @@ def prepare(
         if isinstance(scorer, Scorer):  # a backlog that is spread is scored by the models it began with
             renewal = Renewal(asked, registry, follower, scorer, again or (lambda: asked), say)
             follower.look, follower.reload = renewal.look, renewal.reload
+        else:
+            follower.reload = lambda: say("A log that is scored to its end by --jobs is scored as it was begun.")
         yield follower
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +29,7 @@ from anomaly.scoring import Scorer
 from anomaly.store import Store
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PATIENCE = 5.0  # seconds for a process to end by itself
+_PATIENCE = 1.0  # seconds for the processes to end by themselves: a stop may not take five
 _MOST_NAMES = 10_000  # of users that are dealt out one by one; names are the log's to choose
 
 Batch = Sequence[tuple[str, Action]]
@@ -140,8 +141,9 @@ class Spread:
         """End the processes; what they have not given back is lost, and comes again after a restart."""
         for _, connection in self._workers:
             connection.close()  # which they read as the end
+        deadline = time.monotonic() + _PATIENCE
         for worker, _ in self._workers:
-            worker.join(_PATIENCE)
+            worker.join(max(deadline - time.monotonic(), 0.0))
             if worker.is_alive():
                 worker.kill()
                 worker.join()

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,6 +136,37 @@ def test_closing_ends_the_processes(copy: Path) -> None:
         assert pid is not None
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_closing_does_not_wait_for_each(copy: Path) -> None:
+    """Processes that answer no more are ended together, within a second or two, however many they are."""
+    spread = Spread(Post(copy, adapt=False, checkpoint="log", log="log"), 3, lambda _: None)
+    for worker, _ in spread._workers:
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGSTOP)
+    begin = time.monotonic()
+    spread.close()
+    assert time.monotonic() - begin < 2.9
+
+
+def test_users_are_dealt_out_evenly_and_models_are_not_shared(spread: Spread, batches: list[Batch]) -> None:
+    """Users who act in one batch go to both processes, and who may share a model to the same one."""
+    _, action = batches[0][1]
+    names = [f"u{n}" for n in range(6)] + [f"u{n}@ws1" for n in range(6)]
+    spread.score_all([("e", msgspec.structs.replace(action, user=name)) for name in names])
+    _, shares = spread._waiting
+    assert sorted(map(len, shares)) == [6, 6]
+    placed = {names[place]: number for number, share in enumerate(shares) for place in share}
+    assert all(placed[f"u{n}"] == placed[f"u{n}@ws1"] for n in range(6))
+
+
+def test_answers_that_were_not_asked_to_the_end_are_not_taken_for_others(
+    spread: Spread, batches: list[Batch]
+) -> None:
+    """A checkpoint that cannot be written to its end, on a full disk, leaves no answer behind to be misread."""
+    scored(spread, batches[:4])
+    next(iter(spread.encoded()))
+    assert len(scored(spread, batches[4:6])) == sum(map(len, batches[4:6]))
 
 
 def test_strangers_are_dealt_out_within_bounds(spread: Spread, monkeypatch: pytest.MonkeyPatch) -> None:
