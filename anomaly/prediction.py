@@ -122,6 +122,8 @@ def prepare(
             follower.look, follower.reload = renewal.look, renewal.reload
         else:
             follower.reload = lambda: say("A log that is scored to its end by --jobs is scored as it was begun.")
+        if asked.begin != "checkpoint":
+            follower.save()  # killed before its first checkpoint, the next run would begin where training stopped
         yield follower
 
 

@@ -136,6 +136,14 @@ def test_from_start_and_end(here: Setting, lines: list[bytes], event: Event) -> 
     assert here.run(begin="end") == []
 
 
+def test_a_run_from_the_start_that_is_killed_at_once_is_gone_on_with(here: Setting, lines: list[bytes]) -> None:
+    """Where a run was to begin is remembered before its first line, or the next would begin after training."""
+    asked = Prediction(here.log, here.models, here.state, None, follow=False, begin="start")
+    with prepare(asked, Kept(), here.said.append):
+        pass  # killed before anything was read
+    assert len(here.run()) == len(lines)
+
+
 def test_from_start_begins_with_the_end_of_training(here: Setting) -> None:
     """A run from the start does not go on from the state of the run before: its scores are the same again."""
     assert here.run(begin="start") == here.run(begin="start")
