@@ -119,3 +119,28 @@ class Score(msgspec.Struct, frozen=True):
         if self.action.baseline or self.model.state == "learning":
             return Severity.NONE
         return max(Severity.of(self.score), Severity.of_risk(self.risk), key=lambda severity: severity.rank)
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """What somebody should look at: a burst of one user's alarming actions, told, then brought up to date."""
+
+    id: str
+    """Of the first alarming action; every update of the alert has the same."""
+    user: str
+    host: str
+    severity: Severity
+    """The worst of the burst so far."""
+    first: int
+    """Time of the first alarming action, in seconds since 1970 UTC, by the log; 0 where it does not say..."""
+    last: int
+    """...and of the last."""
+    count: int
+    """Alarming actions so far."""
+    update: int
+    """0 when it is told for the first time, then one more each time."""
+    closed: bool
+    """Whether the burst is over: nothing more is told of it."""
+    worst: Score
+    """The action that was worst so far, as it was scored."""
+    reasons: tuple[Reason, ...]
+    """The weightiest of the burst, most bits first."""

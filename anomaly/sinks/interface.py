@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from anomaly.records import Score
+from anomaly.records import Alert, Score
 
 
 class Sink(ABC):
@@ -14,6 +14,20 @@ class Sink(ABC):
     @abstractmethod
     def write(self, scores: Sequence[Score]) -> None:
         """Hand on the scores; raises OSError where they cannot be."""
+
+    def close(self) -> None:  # noqa: B027 - most sinks hold nothing
+        """Release what the sink holds."""
+
+
+class AlertSink(ABC):
+    """Takes alerts in order. When ``write`` returns, they have been handed on, or are kept until they can be."""
+
+    @abstractmethod
+    def write(self, alerts: Sequence[Alert]) -> None:
+        """Hand on the alerts; never waits for somebody else, and raises OSError where they are lost."""
+
+    def reopen(self) -> None:  # noqa: B027 - most sinks hold no file
+        """Open anew what was renamed or replaced meanwhile: a log after its rotation, a secret."""
 
     def close(self) -> None:  # noqa: B027 - most sinks hold nothing
         """Release what the sink holds."""
