@@ -8,6 +8,7 @@ their empirical distribution down to the thirty rarest, and beyond them by a gen
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import cached_property
 from math import inf, log, log1p
 from typing import Any
 
@@ -19,6 +20,9 @@ MAX_SCORE = 100.0
 
 KNOTS = 128
 """Points of the empirical distribution that are kept."""
+
+FEW = 16
+"""Figures up to which it is faster to take one after another than to make arrays of them."""
 
 _LN10 = log(10.0)
 
@@ -74,6 +78,31 @@ class Tail:
         beyond = (figure - knots[-1]) / self.scale
         nats = log1p(self.shape * beyond) / self.shape if self.shape else beyond
         return min(scores[-1] + 10.0 * nats / _LN10, MAX_SCORE)
+
+    def scores(self, figures: Floats) -> list[float]:
+        """Return what :meth:`score` says of each figure, to the last bit; shape (figures,)."""
+        if len(figures) < FEW:
+            return list(map(self.score, figures.tolist()))
+        knots = self.figures
+        below, width, floor, rise, scores = self._pieces
+        above = knots.searchsorted(figures)
+        beyond = (above == len(knots)).nonzero()[0].tolist()
+        above = np.minimum(above, len(knots) - 1)
+        between = (np.maximum(figures, knots[0]) - below[above]) / width[above] * rise[above] + floor[above]
+        found: list[float] = np.where(knots[above] == figures, scores[above], between).tolist()
+        for place in beyond:  # the last bits of numpy's logarithm are others than Python's
+            found[place] = self.score(float(figures[place]))
+        return found
+
+    @cached_property
+    def _pieces(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """By knot, where the piece that ends there begins, and its width; the same of its scores; and its score."""
+        knots, scores = self.figures, np.array(self._scores)
+        with np.errstate(over="ignore"):
+            width = np.diff(knots, prepend=knots[:1])
+        width[width == 0] = 1.0  # of equal knots only the first is ever looked for
+        rise = np.diff(scores, prepend=scores[:1])
+        return np.append(knots[:1], knots[:-1]), width, np.append(scores[:1], scores[:-1]), rise, scores
 
     def to_array(self) -> Floats:
         """Return everything as one array, shape (2, knots + 1)."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from anomaly.adaptation import Adaptation
 from anomaly.admission import keys_of
 from anomaly.detectors.interface import WINDOW, Evidence
@@ -89,23 +91,24 @@ def _next(user: Standing, turn: Turn, begin: int) -> _Piece:
 def _follow(user: Standing, evidence: Evidence, admit: list[bool]) -> _Course:
     """Move the user's risk past the windows."""
     model = user.stored.model
-    weigh, step, rare = model.fusion.evidence, user.filter.step, model.calibration.window.score
-    risks, odds, risk = [], [], user.risk
-    for views, let_in in zip(evidence.views.tolist(), admit, strict=True):
-        if let_in:
-            odds.append(step(weigh(views)))
-            risk = rare(odds[-1])
-        risks.append(risk or 0.0)
-    user.risk = risk
+    views = evidence.views if all(admit) else evidence.views[admit]
+    odds = user.filter.steps(model.fusion.evidences(views))
+    risks = model.calibration.window.scores(np.array(odds))
+    if len(risks) < len(admit):  # whoever is not let in leaves the risk as it is
+        moved, risk, risks = iter(risks), user.risk or 0.0, []
+        for let_in in admit:
+            risk = next(moved) if let_in else risk
+            risks.append(risk)
+    if odds:
+        user.risk = risks[-1]
     return _Course(risks, odds)
 
 
 def _scores(user: Standing, piece: _Piece, evidence: Evidence, risks: list[float]) -> list[Score]:
-    rare, reference = user.stored.model.calibration.action.score, user.reference
+    rare, reference = user.stored.model.calibration.action.scores(evidence.action), user.reference
     scores = []
-    figures = zip(piece.turn, evidence.action.tolist(), evidence.surprise.tolist(), risks, strict=True)
-    for number, ((identity, action), figure, surprise, risk) in enumerate(figures):
-        score = rare(figure)
+    figures = zip(piece.turn, rare, evidence.surprise.tolist(), risks, strict=True)
+    for number, ((identity, action), score, surprise, risk) in enumerate(figures):
         explained = score >= EXPLAINED or risk >= EXPLAINED_RISK
         reasons = _explain(user, piece, evidence, number, risk) if explained else ()
         scores.append(Score(identity, action, score, risk, surprise, reference, reasons))

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 from math import exp, isfinite, log
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.calibration import Tail
+from anomaly.calibration import FEW, Tail
 from anomaly.detectors.interface import WINDOW
 
 START = 0.01
@@ -67,6 +68,17 @@ class Fusion:
                 ratio += weight * view
         return self.bias + ratio
 
+    def evidences(self, views: NDArray[np.float64]) -> list[float]:
+        """Return what :meth:`evidence` says of each window, to the last bit; ``views``: shape (windows, views)."""
+        if len(views) < FEW or views.shape[1] != len(self.weights):
+            return list(map(self.evidence, views.tolist()))
+        ratio = np.zeros(len(views))
+        for number, weight in enumerate(self.weights):
+            view = views[:, number]
+            ratio += weight * (np.array(self.tails[number].scores(view)) if self.tails else view)
+        found: list[float] = (self.bias + ratio).tolist()
+        return found
+
     def follow(self, before: float, evidence: float) -> float:
         """Return the log-odds of a window from those of the window just before it and its own evidence."""
         # The odds of "begins if not there, stays if there", by the odds of being there.
@@ -103,12 +115,17 @@ class Filter:
         self._fusion = fusion
         self._begin = logit(fusion.start)
 
-    def step(self, evidence: float) -> float:
-        """Take in the evidence of the window that an action ends, and return its log-odds."""
-        before = self.odds[0] if len(self.odds) == WINDOW else self._begin
-        odds = self._fusion.follow(before, evidence)
-        self.odds.append(odds)
-        return odds
+    def steps(self, evidence: Sequence[float]) -> list[float]:
+        """Take in the evidence of consecutive windows, and return the log-odds of each."""
+        found: list[float] = []
+        for begin in range(0, len(evidence), WINDOW):
+            piece = evidence[begin : begin + WINDOW]
+            first = min(WINDOW - len(self.odds), len(piece))  # so many have no window before them
+            before = chain([self._begin] * first, islice(self.odds, len(piece) - first))
+            odds = list(map(self._fusion.follow, before, piece))
+            self.odds.extend(odds)
+            found += odds
+        return found
 
 
 def logit(share: float) -> float:

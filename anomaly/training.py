@@ -106,7 +106,7 @@ def filtered_odds(evidence: OutOfFold, fusion: Fusion) -> Floats:
     for part in evidence.folds:
         views = evidence.views[part.start : part.stop]
         passed = Filter(fusion)
-        found += [passed.step(fusion.evidence(view)) for view in views[~np.isnan(views).any(axis=1)].tolist()]
+        found += passed.steps(fusion.evidences(views[~np.isnan(views).any(axis=1)]))
     return np.array(found)
 
 
@@ -123,9 +123,8 @@ def adapting_odds(study: Study, fusion: Fusion, learning: Tail) -> Floats:
         while len(odds) < len(times):
             part = range(len(odds), min(len(odds) + adaptation.room, len(times)))
             batch = encoded.batch(part)
-            views = detector.judge(state, batch, [True] * len(batch)).views.tolist()
-            new = [passed.step(fusion.evidence(view)) for view in views]
-            adaptation.observe(state, batch, new, [learning.score(one) for one in new], int(times[part[-1]]))
+            new = passed.steps(fusion.evidences(detector.judge(state, batch, [True] * len(batch)).views))
+            adaptation.observe(state, batch, new, learning.scores(np.array(new)), int(times[part[-1]]))
             odds += new
         found += odds[WINDOW - 1 :]
     return np.array(found)

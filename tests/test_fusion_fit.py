@@ -208,8 +208,8 @@ class TestRisk:
         fusion = weigh_against_others(normal(20, 4000, 0.0, 0.0), normal(21, 400, 2.0, 1.0))
         own, stranger = (evidence(fusion, normal(22, 300, *means)) for means in ((0.0, 0.0), (2.0, 1.0)))
         passed = Filter(fusion)
-        odds = [passed.step(nats) for nats in own.tolist()]
+        odds = passed.steps(own.tolist())
         tail = by_likelihood(fusion, np.array(odds))
         assert np.mean([tail.score(figure) >= 30.0 for figure in odds]) < 0.05
-        found = [tail.score(passed.step(nats)) for nats in stranger.tolist()]
+        found = [tail.score(odds) for odds in passed.steps(stranger.tolist())]
         assert np.mean([score >= 30.0 for score in found[WINDOW : 2 * WINDOW]]) > 0.6

@@ -21,7 +21,7 @@ PLAIN = Fusion([1.0], 0.0, START, STAY)
 def steps(fusion: Fusion, evidence: list[float]) -> list[float]:
     """Filter evidence from the beginning."""
     passed = Filter(fusion)
-    return [passed.step(nats) for nats in evidence]
+    return passed.steps(evidence)
 
 
 def long(pieces: list[tuple[float, int]]) -> list[float]:
@@ -71,6 +71,12 @@ class TestFusion:
         for views in ((1.0,), (1.0, 2.0, 3.0)):
             with pytest.raises(ValueError, match="zip"):
                 Fusion([1.0, 2.0], 0.0, START, STAY).evidence(views)
+
+    @given(fusions(), st.lists(st.lists(SOME, min_size=4, max_size=4), max_size=40))
+    def test_weighs_many_windows_as_each_alone(self, fusion: Fusion, rows: list[list[float]]) -> None:
+        """Many windows have, to the last bit, the evidence that each has alone."""
+        views = np.array(rows, dtype=float).reshape(-1, 4)[:, : len(fusion.weights)]
+        assert fusion.evidences(views) == [fusion.evidence(view) for view in views.tolist()]
 
     @given(fusions(), st.lists(SOME, min_size=4, max_size=4))
     def test_round_trip(self, fusion: Fusion, views: list[float]) -> None:
@@ -191,9 +197,9 @@ class TestFilter:
         """Rebuilt from its odds at any place it goes on exactly as one that was never put away."""
         cut = data.draw(st.integers(0, len(evidence)))
         first = Filter(PLAIN)
-        found = [first.step(nats) for nats in evidence[:cut]]
+        found = first.steps(evidence[:cut])
         second = Filter(PLAIN, list(first.odds))
-        found += [second.step(nats) for nats in evidence[cut:]]
+        found += second.steps(evidence[cut:])
         assert found == steps(PLAIN, evidence)
         assert list(second.odds) == found[-WINDOW:]
 

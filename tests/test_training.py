@@ -239,7 +239,7 @@ class TestWeigh:
         expected = []
         for part in found.evidence.folds:
             passed, views = Filter(PLAIN), found.evidence.views[part.start + WINDOW - 1 : part.stop, 0]
-            expected += [passed.step(view) for view in views.tolist()]
+            expected += passed.steps(views.tolist())
         assert filtered_odds(found.evidence, PLAIN).tolist() == expected
         assert len(expected) == 3 * (300 - WINDOW + 1)
 
