@@ -96,7 +96,7 @@ class Tail:
 
     @cached_property
     def _pieces(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-        """By knot, where the piece that ends there begins, and its width; the same of its scores; and its score."""
+        """By knot, where the piece that ends there begins, and its width; the same of its scores; its score."""
         knots, scores = self.figures, np.array(self._scores)
         with np.errstate(over="ignore"):
             width = np.diff(knots, prepend=knots[:1])

@@ -153,26 +153,33 @@ def _gradient(kernel: Reals | Kernel, alphas: Reals) -> Reals:
 def _descend(kernel: Reals | Kernel, bounds: Reals, alphas: Reals, gradient: Reals, tolerance: float) -> None:
     """Move weight from windows above the offset to windows below; changes alphas and gradient in place."""
     diagonal = kernel.diagonal().copy()
-    # Added to the gradient, these rule out windows that cannot weigh more, or less.
-    full, idle = np.where(alphas < bounds, 0.0, np.inf), np.where(alphas > 0.0, 0.0, -np.inf)
+    # The gradient, but beyond all bounds at windows that cannot weigh more, or less: one of the two always has it.
+    upper, lower = np.where(alphas < bounds, gradient, np.inf), np.where(alphas > 0.0, gradient, -np.inf)
     excess, gain = np.empty_like(gradient), np.empty_like(gradient)
     curvatures: dict[int, Reals] = {}  # a few windows are chosen time and again
     for _ in range(STEPS * max(len(alphas), 100)):
-        grow = int(np.add(gradient, full, out=gain).argmin())
-        np.subtract(np.add(gradient, idle, out=excess), gain.item(grow), out=excess)
-        if excess.item(excess.argmax()) <= tolerance:
-            return
+        grow = int(upper.argmin())
+        np.subtract(lower, upper.item(grow), out=excess)
         np.maximum(excess, 0.0, out=excess)
         curvature = curvatures.get(grow)
         if curvature is None:
             between = kernel[grow] * -2.0 + diagonal
             curvature = curvatures[grow] = np.maximum(between + diagonal.item(grow), _FLAT)
         shrink = int(np.divide(np.multiply(excess, excess, out=gain), curvature, out=gain).argmax())
+        slope = excess.item(shrink)
+        if slope <= tolerance and excess.item(excess.argmax()) <= tolerance:
+            break
         weight, most, stock = alphas.item(grow), bounds.item(grow), alphas.item(shrink)
-        step = min(excess.item(shrink) / curvature.item(shrink), most - weight, stock)
+        step = min(slope / curvature.item(shrink), most - weight, stock)
         # Exactly at the bound, or rounding would leave something to be moved again.
         alphas[grow] = weight = min(weight + step, most) if step < most - weight else most
         alphas[shrink] = stock = stock - step
-        full[grow], idle[grow] = 0.0 if weight < most else np.inf, 0.0
-        full[shrink], idle[shrink] = 0.0, 0.0 if stock > 0.0 else -np.inf
-        gradient += np.multiply(np.subtract(kernel[grow], kernel[shrink], out=gain), step, out=gain)
+        np.multiply(np.subtract(kernel[grow], kernel[shrink], out=gain), step, out=gain)
+        upper += gain
+        lower += gain
+        lower[grow], upper[shrink] = upper.item(grow), lower.item(shrink)
+        if weight >= most:
+            upper[grow] = np.inf
+        if stock <= 0.0:
+            lower[shrink] = -np.inf
+    gradient[:] = np.where(alphas > 0.0, lower, upper)
