@@ -9,6 +9,7 @@ does not depend on where a reader was interrupted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, chain
 from math import isfinite
 from typing import Any, ClassVar, NamedTuple
 
@@ -158,7 +159,7 @@ class OneClassSvm(Detector):
         both = state.before + buckets
         first = len(both) if not state.before else len(state.before) + STRIDE
         ends = range(min(first, len(both)), len(both) + 1, STRIDE)
-        state.pool = np.concatenate([state.pool, *(_packed(both[max(end - WINDOW, 0) : end]) for end in ends)])
+        state.pool = np.concatenate([state.pool, _windows(both, ends)])
         state.before = buckets
         state.accepted += 1
         if state.accepted % REFIT == 0:
@@ -216,10 +217,14 @@ def packed(bags: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.packbits(bags, axis=1)
 
 
-def _packed(window: Sequence[Buckets]) -> NDArray[np.uint8]:
-    bag = np.zeros((1, BUCKETS), dtype=np.uint8)
-    bag[0, list({bucket for buckets in window for bucket in buckets})] = 1
-    return packed(bag)
+def _windows(actions: Sequence[Buckets], ends: Sequence[int]) -> NDArray[np.uint8]:
+    """Return the packed bags of the windows that end before some of the actions."""
+    filled = np.fromiter(chain.from_iterable(actions), dtype=np.intp)
+    begins = [0, *accumulate(map(len, actions))]
+    bags = np.zeros((len(ends), BUCKETS), dtype=np.uint8)
+    for bag, end in zip(bags, ends, strict=True):
+        bag[filled[begins[max(end - WINDOW, 0)] : begins[end]]] = 1
+    return packed(bags)
 
 
 def _expansion(pool: NDArray[np.uint8], alphas: NDArray[np.float64], offset: float) -> SupportVectors:
