@@ -43,7 +43,9 @@ class Surroundings(NamedTuple):
     vectors: SupportVectors
     walk: Walk
     kernel: Floats
-    """Of the window with each action in it, shape (actions, support vectors)."""
+    """Of some of the steps, shape (some steps, support vectors)."""
+    within: Sequence[int]
+    """By action, its row of these with the action in the window."""
     admit: Sequence[bool]
     window: tuple[Buckets, ...]
     """The window before the first of them."""
@@ -53,7 +55,7 @@ class Surroundings(NamedTuple):
     def shares(self, number: int) -> tuple[float, ...]:
         """Return, by bucket of an action, the share of similar windows of training that fill it."""
         buckets = self.entered[number]
-        weight = self.kernel[number] * self.vectors.weights
+        weight = self.kernel[self.within[number]] * self.vectors.weights
         total = float(weight.sum())
         if total <= 0.0:
             return (0.0,) * len(buckets)
@@ -139,15 +141,18 @@ class OneClassSvm(Detector):
         """
         vectors, window = state.vectors, tuple(state.window)
         walk = state.walk(batch, admit)
-        kernel = vectors.kernel(walk.overlaps[walk.within], walk.active[walk.within])
-        within = vectors.margins(kernel)
-        without = within.copy()
-        alone = [n for n, (a, b) in enumerate(zip(walk.without, walk.within, strict=True)) if a != b]
-        if alone:
-            steps = [walk.without[number] for number in alone]
-            without[alone] = vectors.margins(vectors.kernel(walk.overlaps[steps], walk.active[steps]))
+        overlaps, active, before, after = walk
+        if len(overlaps) > 2 * len(batch):  # many steps that nobody asks for
+            asked = sorted({*before, *after})
+            row = {step: number for number, step in enumerate(asked)}
+            overlaps, active = overlaps[asked], active[asked]
+            before, after = [row[step] for step in before], [row[step] for step in after]
+        kernel = vectors.kernel(overlaps, active)
+        margins = vectors.margins(kernel)
+        without, within = margins[before], margins[after]
         margin = np.where(admit, within, without)
-        around = Surroundings(vectors, walk, kernel, admit, window, tuple(tokens.buckets for tokens in batch))
+        entered = tuple([tokens.buckets for tokens in batch])
+        around = Surroundings(vectors, walk, kernel, after, admit, window, entered)
         return Evidence(margin, within - without, margin[:, None], around)
 
     def learn(self, state: WindowState, chunk: Sequence[Tokens], weight: float) -> None:

@@ -48,6 +48,8 @@ class SupportVectors:
         # By bucket, so that what enters or leaves the window is one contiguous row. As float32, which is added up
         # in two thirds of the time, this alone would be half of what a user takes in memory.
         self.rows = _by_bucket(support)
+        self.wide: dict[int, Rows] = {}
+        """The rows that came up so far, as float32."""
         lengths = np.sqrt(np.maximum(support.sum(axis=1), 1)).astype(np.float64)
         self._scale = 2.0 * GAMMA / lengths
 
@@ -163,18 +165,25 @@ class WindowState(State):
 
     def _follow(self, steps: list[int], without: list[int], within: list[int]) -> Walk:
         """Carry the overlaps along: whole numbers, so that they are exact in any order."""
-        rows = self.vectors.rows
+        rows, wide = self.vectors.rows, self.vectors.wide
         overlaps = np.empty((len(steps) + 1, len(self.overlap)), dtype=np.float32)
         overlaps[0] = self.overlap
-        active = [self.active]
+        active, level = [self.active], self.active
+        before, *after = overlaps
         # Row by row: numpy's cumsum along this axis takes several times as long.
-        for place, step in enumerate(steps):
+        for step, row in zip(steps, after, strict=True):
+            bucket = step if step >= 0 else ~step
+            change = wide.get(bucket)
+            if change is None:
+                change = wide[bucket] = rows[bucket].astype(np.float32)
             if step >= 0:
-                np.add(overlaps[place], rows[step], out=overlaps[place + 1])
-                active.append(active[-1] + 1)
+                np.add(before, change, out=row)
+                level += 1
             else:
-                np.subtract(overlaps[place], rows[~step], out=overlaps[place + 1])
-                active.append(active[-1] - 1)
+                np.subtract(before, change, out=row)
+                level -= 1
+            active.append(level)
+            before = row
         self.overlap, self.active = overlaps[-1].copy(), active[-1]
         return Walk(overlaps, np.array(active), without, within)
 
