@@ -11,7 +11,7 @@ from typing import IO, cast
 
 import msgspec
 
-from anomaly.records import ModelRef, Reason, Score
+from anomaly.records import ModelRef, Reason, Score, Severity
 from anomaly.sinks.interface import Sink
 
 SCHEMA = 1
@@ -57,7 +57,7 @@ class _Record(msgspec.Struct, frozen=True, gc=False):
     action: str
     score: float | None
     risk: float | None
-    severity: str
+    severity: Severity
     surprise: float | None
     baseline: bool
     model: ModelRef
@@ -99,7 +99,6 @@ def _line(record: _Record) -> bytes:
 
 def _record(score: Score) -> _Record:
     action = score.action
-    rare, risk, surprise = _numbers(score.score, score.risk, score.surprise)
     return _Record(
         SCHEMA,
         score.id,
@@ -108,10 +107,10 @@ def _record(score: Score) -> _Record:
         action.host,
         action.query,
         action.verb,
-        rare,
-        risk,
-        score.severity.value,
-        surprise,
+        _rounded(score.score),
+        _rounded(score.risk),
+        score.severity,
+        _rounded(score.surprise),
         action.baseline,
         score.model,
         [_reason(reason) for reason in score.reasons] if score.reasons else [],
@@ -119,7 +118,6 @@ def _record(score: Score) -> _Record:
     )
 
 
-@lru_cache(256)  # the rows of one run of a query have one time
 def timestamp(seconds: int) -> str | None:
     """Write a time of the log in ISO 8601, or None for 0 (unknown) and for what no calendar can show.
 
@@ -128,9 +126,19 @@ def timestamp(seconds: int) -> str | None:
     """
     if seconds == 0:
         return None
+    minute = _minute(seconds // 60)
+    return None if minute is None else minute + _SECONDS[seconds % 60]
+
+
+_SECONDS = [f"{second:02d}Z" for second in range(60)]
+
+
+@lru_cache(256)  # what stands together in a log happened together
+def _minute(minutes: int) -> str | None:
+    """Write all but the seconds of a time, given in minutes since 1970 UTC."""
     try:
         # Without its offset, which is always +00:00 here.
-        return datetime.fromtimestamp(seconds, UTC).isoformat()[:19] + "Z"
+        return datetime.fromtimestamp(minutes * 60, UTC).isoformat()[:17]
     except (OverflowError, ValueError, OSError):
         return None
 
@@ -143,17 +151,12 @@ def _reason(reason: Reason) -> dict[str, object]:
         "expected": list(reason.expected),
         "seen": reason.seen,
         "of": reason.of,
-        "bits": _numbers(reason.bits)[0],
+        "bits": _rounded(reason.bits),
     }
 
 
-def _numbers(*values: float | None) -> list[float | None]:
+def _rounded(value: float | None) -> float | None:
     # round(value, 4) goes by way of decimal digits, and takes four times as long.
-    return [
-        None if value is None else round(value * _SCALE) / _SCALE if -_LARGE < value < _LARGE else _odd(value)
-        for value in values
-    ]
-
-
-def _odd(value: float) -> float | None:
+    if value is None or -_LARGE < value < _LARGE:
+        return value if value is None else round(value * _SCALE) / _SCALE
     return value if isfinite(value) else None
