@@ -138,7 +138,7 @@ class Parser:
             time = int(time)
         elif type(time) is not int or not 0 <= time <= MAX_TIME:
             time = seconds(time, record.calendar_time)
-        decorated = record.decorations.get("username") or record.username
+        decorated = record.decorations.username or record.username
         user = actor(query, host, columns, decorated, self.identities)
         if record.counter in _FIRST and not evented and verb != "snapshot":
             return Action(time, host, user, query, verb, columns, True)  # noqa: FBT003 - baseline

@@ -34,6 +34,12 @@ scan = json.JSONDecoder(
 ).raw_decode
 
 
+class Decorations(msgspec.Struct, gc=False):
+    """What decorators say of each line: of interest is who is logged in, the others are not even read."""
+
+    username: str = ""
+
+
 class Record(msgspec.Struct, gc=False, rename="camel"):
     """What a line says beside its rows. Of each field osquery has written more than one type."""
 
@@ -43,7 +49,7 @@ class Record(msgspec.Struct, gc=False, rename="camel"):
     unix_time: int | float | str | None = None
     calendar_time: str = ""
     counter: int | str | None = None  # unknown before 2.8
-    decorations: dict[str, str] = msgspec.field(default_factory=dict)
+    decorations: Decorations = msgspec.field(default_factory=Decorations)
     username: str = ""  # a decoration under --decorations_top_level
 
 
@@ -64,7 +70,7 @@ def record_of(value: dict[str, Any]) -> Record:
         unix_time=time if isinstance(time, int | float | str) and not isinstance(time, bool) else None,
         calendar_time=text_of(value.get("calendarTime")),
         counter=text_of(value.get("counter")),
-        decorations=row_of(decorations) if isinstance(decorations, dict) else {},
+        decorations=Decorations(text_of(decorations.get("username")) if isinstance(decorations, dict) else ""),
         username=text_of(value.get("username")),
     )
 
