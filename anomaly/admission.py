@@ -48,24 +48,27 @@ class Admission:
         return True
 
     def _push(self, keys: Keys) -> None:
-        window = self.window
+        window, runs, same = self.window, self._runs, self._same
         if len(window) == WINDOW:
             gone = window.popleft()
-            if gone != keys:
-                for key, counts in zip(gone, (self._runs, self._same), strict=True):
-                    if counts[key] == 1:
-                        del counts[key]
-                    else:
-                        counts[key] -= 1
-                self._count(keys)
+            if gone[0] != keys[0]:
+                _discount(runs, gone[0])
+                runs[keys[0]] = runs.get(keys[0], 0) + 1
+            if gone[1] != keys[1]:
+                _discount(same, gone[1])
+                same[keys[1]] = same.get(keys[1], 0) + 1
         else:
-            self._count(keys)
+            runs[keys[0]] = runs.get(keys[0], 0) + 1
+            same[keys[1]] = same.get(keys[1], 0) + 1
         window.append(keys)
 
-    def _count(self, keys: Keys) -> None:
-        run, same = keys
-        self._runs[run] = self._runs.get(run, 0) + 1
-        self._same[same] = self._same.get(same, 0) + 1
+
+def _discount(counts: dict[int, int], key: int) -> None:
+    count = counts[key] - 1
+    if count:
+        counts[key] = count
+    else:
+        del counts[key]
 
 
 def keys_of(action: Action, tokens: Tokens) -> Keys:
