@@ -29,6 +29,9 @@ MIX = 0.2
 FOREIGN_MIX = 0.8
 """Weight of the counts where the user is weighed against others: what does not follow the user's drift harms."""
 
+_ENTERING = 512
+"""Actions of which is remembered what they add to the gates: half a megabyte."""
+
 Floats = NDArray[np.float32]
 
 
@@ -126,6 +129,8 @@ class Lstm(Detector):
         self.hidden, self.cell, self.recent, self.window, self.shares = hidden, cell, recent, window, shares
         self.cache = cache
         self._units = units
+        self._recurrent = np.ascontiguousarray(_gates(recurrent))
+        self._entering: dict[tuple[int, ...], Floats] = {}
         self._trained = counts.start()
         column = np.searchsorted(starts, np.arange(size), side="right") - 1
         self._column: list[int] = np.maximum(column, 0).tolist()
@@ -135,10 +140,10 @@ class Lstm(Detector):
         """Return the state that training ended in."""
         entries = []
         for rarity, ids in zip(self.recent.tolist(), self.window.tolist(), strict=True):
-            tokens = tuple((token, 0) for token in ids if token)
-            nats = tuple(self.counts.judge(self._trained, *token).foreign for token in tokens)
+            tokens = tuple(token for token in ids if token)
+            nats = tuple(self.counts.judge(self._trained, token, 0).foreign for token in tokens)
             known = nats if self.counts.others else ()
-            entries.append(Entry(rarity, sum(known), tokens, known, ()))
+            entries.append(Entry(rarity, sum(known), tokens, (0,) * len(tokens), known, ()))
         return LstmState(self.hidden.copy(), self.cell.copy(), entries, self.counts.start())
 
     def resume(self, saved: Mapping[str, Any], learned: Mapping[str, NDArray[Any]] | None = None) -> LstmState:
@@ -185,7 +190,7 @@ class Lstm(Detector):
         bits = -sum(map(log2, shares))
         if admit:
             rarity = self._rarity[tokens.ids[0] - 1].score(bits)
-            state.push(Entry(rarity, foreign, tuple(zip(tokens.ids, marks, strict=True)), nats, network))
+            state.push(Entry(rarity, foreign, tokens.ids, marks, nats, network))
         return bits, shares
 
     def learn(self, state: LstmState, chunk: Sequence[Tokens], weight: float) -> None:
@@ -195,15 +200,18 @@ class Lstm(Detector):
 
     def as_trained(self, state: LstmState) -> tuple[float, ...]:
         """Judge the window once more, by the counts of training."""
-        frozen = LstmState(state.hidden, state.cell, (), self._trained)
+        counts, frozen, total = self._trained, LstmState(state.hidden, state.cell, (), self._trained), 0.0
         for entry in state.entries:
-            ids, marks = zip(*entry.tokens, strict=True)
-            if entry.network:
-                shares, foreign, nats = self._judge(self._trained, ids, marks, entry.network)
+            rarity, _, ids, marks, _, network = entry
+            if network:
+                shares, foreign, nats = self._judge(counts, ids, marks, network)
                 rarity = self._rarity[ids[0] - 1].score(-sum(map(log2, shares)))
-                entry = Entry(rarity, foreign, entry.tokens, nats, entry.network)  # noqa: PLW2901 - the same one
-            frozen.push(entry)
-        return self._views(frozen)
+                if self.counts.others:
+                    entry = Entry(rarity, foreign, ids, marks, nats, network)  # noqa: PLW2901 - the same one
+            total += rarity
+            if self.counts.others:
+                frozen.push(entry)
+        return frozen.foreign() if self.counts.others else (total / max(len(state.entries), 1),)
 
     def learned(self, state: LstmState) -> Arrays:
         """Return the counts as they stand."""
@@ -225,9 +233,13 @@ class Lstm(Detector):
         """Return the tokens' probabilities, and how foreign they are: together, and each by the counts alone."""
         mix, foreign_mix = self.shares
         rest, foreign_rest = 1.0 - mix, 1.0 - foreign_mix
+        if not self.counts.others and not any(marks):  # mostly, where a user is learned alone
+            known = counts.probability
+            pairs = zip(network, ids, strict=True)
+            return tuple([rest * expected + mix * known[token] for expected, token in pairs]), 0.0, ()
         probabilities, nats = self.counts.judge_all(counts, ids, marks)
-        pairs = zip(network, probabilities, strict=True)
-        shares = tuple([rest * expected + mix * probability for expected, probability in pairs])
+        both = zip(network, probabilities, strict=True)
+        shares = tuple([rest * expected + mix * probability for expected, probability in both])
         foreign = 0.0
         if nats:
             for mark, expected, probability, nat in zip(marks, network, probabilities, nats, strict=True):
@@ -246,7 +258,8 @@ class Lstm(Detector):
         known = tuple(map(float, nats)) if self.counts.others else ()
         if len(known) != (len(keys) if self.counts.others else 0):
             raise ValueError("the saved window does not pair up")
-        entry = Entry(float(rarity), float(foreign), keys, known, tuple(map(float, network)))
+        ids, marks = zip(*keys, strict=True)
+        entry = Entry(float(rarity), float(foreign), ids, marks, known, tuple(map(float, network)))
         if not all(map(isfinite, (entry.rarity, entry.foreign, *entry.nats))):
             raise ValueError("the saved window holds no numbers")
         if not all(0.0 <= share <= 1.0 for share in entry.network):
@@ -255,32 +268,44 @@ class Lstm(Detector):
 
     def _advance(self, state: LstmState, batch: Sequence[Tokens], admit: Sequence[bool]) -> Floats:
         """Move the cell past actions; return the hidden state before each, shape (actions, units)."""
-        units, kernel = self._units, self.kernel
-        before = np.empty((len(batch), units), dtype=np.float32)
-        hidden, cell = state.hidden, state.cell.copy()
-        gates, squashed = np.empty((2, 4 * units), dtype=np.float32)
-        let_in, keep, _, let_out = (squashed[part * units : (part + 1) * units] for part in range(4))
-        candidate, shown = gates[2 * units : 3 * units], np.empty(units, dtype=np.float32)
-        for number, (tokens, let) in enumerate(zip(batch, admit, strict=True)):
-            before[number] = hidden
+        units, recurrent = self._units, self._recurrent
+        states = np.empty((len(batch) + 1, units), dtype=np.float32)
+        states[0] = hidden = state.hidden
+        cell = state.cell.copy()
+        gates = np.empty(4 * units, dtype=np.float32)
+        squashed, candidate, shown = gates[: 3 * units], gates[3 * units :], np.empty(units, dtype=np.float32)
+        ones = np.ones(3 * units, dtype=np.float32)
+        let_in, keep, let_out = (gates[part * units : (part + 1) * units] for part in range(3))
+        for tokens, let, after in zip(batch, admit, states[1:], strict=True):
             if not let:
+                after[:] = hidden
                 continue
-            np.matmul(hidden, self.recurrent, out=gates)
-            np.add(gates, self.bias, out=gates)
-            for token in tokens.ids:
-                np.add(gates, kernel[token], out=gates)
-            np.negative(gates, out=squashed)
+            entering = self._entering.get(tokens.ids)
+            if entering is None:
+                entering = self._enter(tokens.ids)
+            np.dot(hidden, recurrent, out=gates)
+            np.add(gates, entering, out=gates)
             np.exp(squashed, out=squashed)
-            np.add(squashed, 1.0, out=squashed)
+            np.add(squashed, ones, out=squashed)  # an array: a number would have to become one each time
             np.reciprocal(squashed, out=squashed)
             np.tanh(candidate, out=candidate)
             np.multiply(candidate, let_in, out=candidate)
             np.multiply(cell, keep, out=cell)
             np.add(cell, candidate, out=cell)
             np.tanh(cell, out=shown)
-            hidden = let_out * shown
-        state.hidden, state.cell = hidden, cell
-        return before
+            hidden = np.multiply(let_out, shown, out=after)
+        state.hidden, state.cell = hidden.copy(), cell
+        return states[:-1]
+
+    def _enter(self, ids: tuple[int, ...]) -> Floats:
+        """Return what an action adds to the gates, in the order of ``_recurrent``, and remember it."""
+        total = self.bias.copy()
+        for token in ids:
+            total += self.kernel[token]
+        if len(self._entering) >= _ENTERING:
+            self._entering.clear()
+        entering = self._entering[ids] = _gates(total)
+        return entering
 
     def _probabilities(self, before: Floats, batch: Sequence[Tokens]) -> list[list[float]]:
         """Return what the network gives each token within its column, by action.
@@ -340,6 +365,15 @@ class Lstm(Detector):
         return cls(
             **{name: arrays[name] for name in _ARRAYS}, counts=counts, shares=(mix, foreign_mix), cache=cache
         )
+
+
+def _gates(arrays: Floats) -> Floats:
+    """Put gates, the last axis, in the order i, f, o, c, and take the first three by their negative.
+
+    Each gate is ``1 / (1 + exp(-x))``; so one exponential serves three of them, as it comes.
+    """
+    let_in, keep, candidate, let_out = np.split(arrays, 4, axis=-1)
+    return np.concatenate([-let_in, -keep, -let_out, candidate], axis=-1)
 
 
 def _softmax(logits: Floats, place: int) -> float:

@@ -22,8 +22,10 @@ class Entry(NamedTuple):
     """How rare its surprise is among actions of its kind, as ``-10 log10 p``."""
     foreign: float
     """How much likelier it is of somebody else than of this user, in nats; 0 where nobody else is known."""
-    tokens: tuple[tuple[int, int], ...]
-    """Each token with its mark."""
+    ids: tuple[int, ...]
+    """Its tokens..."""
+    marks: tuple[int, ...]
+    """...and the mark of each."""
     nats: tuple[float, ...]
     """How much likelier each token is of somebody else, by the counts alone; empty where nobody else is known."""
     network: tuple[float, ...]
@@ -66,7 +68,8 @@ class LstmState(State):
         self._foreign += sign * entry.foreign
         if not entry.nats:
             return
-        for key, nats in zip(entry.tokens, entry.nats, strict=True):
+        for token, mark, nats in zip(entry.ids, entry.marks, entry.nats, strict=True):
+            key = token, mark
             count, total = self._tokens.get(key, (0, 0.0))
             if count:
                 self._distinct -= total / count
@@ -79,4 +82,8 @@ class LstmState(State):
 
     def to_json(self) -> dict[str, Any]:
         """Return the state; a float is exact as a JSON number."""
-        return {"hidden": floats(self.hidden), "cell": floats(self.cell), "entries": list(map(list, self.entries))}
+        entries = [
+            [entry.rarity, entry.foreign, list(zip(entry.ids, entry.marks, strict=True)), entry.nats, entry.network]
+            for entry in self.entries
+        ]
+        return {"hidden": floats(self.hidden), "cell": floats(self.cell), "entries": entries}

@@ -114,8 +114,8 @@ def scratch(lstm: Lstm, state: LstmState) -> tuple[float, ...]:
         return (sum(entry.rarity for entry in entries) / len(entries),)
     nats: dict[tuple[int, int], list[float]] = {}
     for entry in entries:
-        for key, nat in zip(entry.tokens, entry.nats, strict=True):
-            nats.setdefault(key, []).append(nat)
+        for *key, nat in zip(entry.ids, entry.marks, entry.nats, strict=True):
+            nats.setdefault(tuple(key), []).append(nat)
     distinct = [sum(group) / len(group) for group in nats.values()]
     return sum(entry.foreign for entry in entries) / len(entries), sum(distinct) / len(distinct)
 
@@ -126,8 +126,9 @@ def test_scores_are_the_textbooks(lstm: Lstm, arrays: Arrays) -> None:
     hidden, cell, state, judge = wide["hidden"], wide["cell"], lstm.start(), lstm.counts.judge
     for entry, rarity, ids in zip(state.entries, arrays["recent"], arrays["window"].tolist(), strict=True):
         assert entry.rarity == rarity
-        assert entry.tokens == tuple((token, 0) for token in ids if token)
-        assert entry.nats == tuple(judge(state.counts, *key).foreign for key in entry.tokens)
+        assert entry.ids == tuple(token for token in ids if token)
+        assert entry.marks == (0,) * len(entry.ids)
+        assert entry.nats == tuple(judge(state.counts, token, 0).foreign for token in entry.ids)
         assert entry.foreign == pytest.approx(sum(entry.nats))
     for tokens in sequence(150):
         bits, foreign, nats = 0.0, 0.0, []
@@ -171,8 +172,8 @@ def test_what_is_carried_along_is_exact(seed: int, count: int, weight: float, ot
     state = lstm.start()
     evidence = run(lstm, state, sequence(count, seed), learn=weight)[-1]
     assert len(state.entries) == min(WINDOW, 40 + count)
-    pairs = [tuple(zip(tokens.ids, tokens.marks, strict=True)) for tokens in sequence(count, seed)][-WINDOW:]
-    assert [entry.tokens for entry in state.entries][-len(pairs) :] == pairs
+    last = [(tokens.ids, tokens.marks) for tokens in sequence(count, seed)][-WINDOW:]
+    assert [(entry.ids, entry.marks) for entry in state.entries][-len(last) :] == last
     assert evidence.views == pytest.approx(scratch(lstm, state), abs=1e-9)
 
 
