@@ -372,8 +372,13 @@ def _gates(arrays: Floats) -> Floats:
 
     Each gate is ``1 / (1 + exp(-x))``; so one exponential serves three of them, as it comes.
     """
-    let_in, keep, candidate, let_out = np.split(arrays, 4, axis=-1)
-    return np.concatenate([-let_in, -keep, -let_out, candidate], axis=-1)
+    units = arrays.shape[-1] // 4
+    gates = np.concatenate(
+        [arrays[..., : 2 * units], arrays[..., 3 * units :], arrays[..., 2 * units : 3 * units]], -1
+    )
+    squashed = gates[..., : 3 * units]
+    np.negative(squashed, out=squashed)
+    return gates
 
 
 def _softmax(logits: Floats, place: int) -> float:

@@ -83,7 +83,13 @@ class LstmState(State):
     def to_json(self) -> dict[str, Any]:
         """Return the state; a float is exact as a JSON number."""
         entries = [
-            [entry.rarity, entry.foreign, list(zip(entry.ids, entry.marks, strict=True)), entry.nats, entry.network]
+            [
+                entry.rarity,
+                entry.foreign,
+                list(zip(entry.ids, entry.marks, strict=True)),
+                entry.nats,
+                entry.network,
+            ]
             for entry in self.entries
         ]
         return {"hidden": floats(self.hidden), "cell": floats(self.cell), "entries": entries}
