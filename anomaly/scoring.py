@@ -97,10 +97,10 @@ class Scorer:
             Actions in the order of the log, each with its event's id: file and offset. Those that are not ours are
             passed over.
         """
-        scores: list[Score | None] = [None] * len(batch)
-        turns: defaultdict[str, list[int]] = defaultdict(list)
         if self._only is not None:
             batch = [(event, ours) for event, action in batch if (ours := self._ours(action))]
+        scores: list[Score | None] = [None] * len(batch)
+        turns: defaultdict[str, list[int]] = defaultdict(list)
         for place, (event, action) in enumerate(batch):
             name = self._name(action)
             if name is None:
@@ -108,6 +108,8 @@ class Scorer:
             else:
                 turns[name].append(place)
         for name, places in turns.items():
+            if len(places) == len(batch):
+                return self._judge(name, batch)
             # Nothing that one user does moves another's state, so each is judged at one go.
             turn = self._judge(name, [batch[place] for place in places])
             for place, score in zip(places, turn, strict=True):
@@ -185,8 +187,9 @@ class Scorer:
     def _name(self, action: Action) -> str | None:
         """Return the name of the model that judges an action; None where there is none."""
         key = (action.host, action.user)
-        if key in self._names:
-            return self._names[key]
+        known = self._names.get(key, "")
+        if known != "":  # nobody's name, and not None either
+            return known
         name = next(filter(self._known, keys(*key)), None)
         if len(action.host) <= _LONGEST_HOST:  # names are the log's to choose, and so is their number
             if len(self._names) >= _MOST_NAMES:

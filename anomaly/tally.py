@@ -42,7 +42,7 @@ class Tally:
     def count(self, scores: Sequence[Score]) -> None:
         """Count scores by severity."""
         self.severities.update([score.severity for score in scores])
-        self.scored += sum(score.score is not None for score in scores)
+        self.scored += len(scores) - [score.score for score in scores].count(None)
 
     def worst(self) -> Severity:
         """Return the most severe of what was scored."""
