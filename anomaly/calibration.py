@@ -79,10 +79,11 @@ class Tail:
         nats = log1p(self.shape * beyond) / self.shape if self.shape else beyond
         return min(scores[-1] + 10.0 * nats / _LN10, MAX_SCORE)
 
-    def scores(self, figures: Floats) -> list[float]:
-        """Return what :meth:`score` says of each figure, to the last bit; shape (figures,)."""
-        if len(figures) < FEW:
-            return list(map(self.score, figures.tolist()))
+    def scores(self, figures: list[float]) -> list[float]:
+        """Return what :meth:`score` says of each figure, to the last bit."""
+        return list(map(self.score, figures)) if len(figures) < FEW else self._scores_of(np.array(figures))
+
+    def _scores_of(self, figures: Floats) -> list[float]:
         knots = self.figures
         below, width, floor, rise, scores = self._pieces
         above = knots.searchsorted(figures)

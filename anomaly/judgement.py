@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from anomaly.adaptation import Adaptation
 from anomaly.admission import keys_of
 from anomaly.detectors.interface import WINDOW, Evidence
@@ -93,7 +91,7 @@ def _follow(user: Standing, evidence: Evidence, admit: list[bool]) -> _Course:
     model = user.stored.model
     views = evidence.views if all(admit) else evidence.views[admit]
     odds = user.filter.steps(model.fusion.evidences(views))
-    risks = model.calibration.window.scores(np.array(odds))
+    risks = model.calibration.window.scores(odds)
     if len(risks) < len(admit):  # whoever is not let in leaves the risk as it is
         moved, risk, risks = iter(risks), user.risk or 0.0, []
         for let_in in admit:
@@ -105,7 +103,7 @@ def _follow(user: Standing, evidence: Evidence, admit: list[bool]) -> _Course:
 
 
 def _scores(user: Standing, piece: _Piece, evidence: Evidence, risks: list[float]) -> list[Score]:
-    rare, reference = user.stored.model.calibration.action.scores(evidence.action), user.reference
+    rare, reference = user.stored.model.calibration.action.scores(evidence.action.tolist()), user.reference
     scores = []
     figures = zip(piece.turn, rare, evidence.surprise.tolist(), risks, strict=True)
     for number, ((identity, action), score, surprise, risk) in enumerate(figures):

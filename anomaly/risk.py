@@ -75,7 +75,7 @@ class Fusion:
         ratio = np.zeros(len(views))
         for number, weight in enumerate(self.weights):
             view = views[:, number]
-            ratio += weight * (np.array(self.tails[number].scores(view)) if self.tails else view)
+            ratio += weight * (np.array(self.tails[number].scores(view.tolist())) if self.tails else view)
         found: list[float] = (self.bias + ratio).tolist()
         return found
 

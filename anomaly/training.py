@@ -124,7 +124,7 @@ def adapting_odds(study: Study, fusion: Fusion, learning: Tail) -> Floats:
             part = range(len(odds), min(len(odds) + adaptation.room, len(times)))
             batch = encoded.batch(part)
             new = passed.steps(fusion.evidences(detector.judge(state, batch, [True] * len(batch)).views))
-            adaptation.observe(state, batch, new, learning.scores(np.array(new)), int(times[part[-1]]))
+            adaptation.observe(state, batch, new, learning.scores(new), int(times[part[-1]]))
             odds += new
         found += odds[WINDOW - 1 :]
     return np.array(found)

@@ -38,7 +38,7 @@ class TestScore:
     def test_is_the_same_for_many_at_once(self, tail: Tail, figures: list[float], data: st.DataObject) -> None:
         """Many figures have, to the last bit, the scores that each has alone, also where they lie on knots."""
         figures += data.draw(st.lists(st.sampled_from(tail.figures.tolist()), max_size=40))
-        assert tail.scores(np.array(figures)) == [tail.score(figure) for figure in figures]
+        assert tail.scores(figures) == [tail.score(figure) for figure in figures]
 
     @pytest.mark.parametrize("shape", [0.0, 0.3])
     def test_has_no_step_where_the_tail_begins(self, shape: float) -> None:

@@ -55,7 +55,7 @@ class Both(Detector):
         """Let both judge the actions."""
         sequence = self.sequence.judge(state.sequence, batch, admit)
         window = self.window.judge(state.window, batch, admit)
-        views = np.hstack([sequence.views, window.views])
+        views = np.concatenate((sequence.views, window.views), axis=1)
         return sequence._replace(views=views, details=(sequence.details, window.details))
 
     def learn(self, state: BothState, chunk: Sequence[Tokens], weight: float) -> None:

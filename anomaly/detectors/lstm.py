@@ -129,7 +129,8 @@ class Lstm(Detector):
         self.hidden, self.cell, self.recent, self.window, self.shares = hidden, cell, recent, window, shares
         self.cache = cache
         self._units = units
-        self._recurrent = np.ascontiguousarray(_gates(recurrent))
+        self._recurrent = _gates(recurrent)
+        self._ones = np.ones(3 * units, dtype=np.float32)  # a number would have to become an array each time
         self._entering: dict[tuple[int, ...], Floats] = {}
         self._trained = counts.start()
         column = np.searchsorted(starts, np.arange(size), side="right") - 1
@@ -271,11 +272,8 @@ class Lstm(Detector):
         units, recurrent = self._units, self._recurrent
         states = np.empty((len(batch) + 1, units), dtype=np.float32)
         states[0] = hidden = state.hidden
-        cell = state.cell.copy()
-        gates = np.empty(4 * units, dtype=np.float32)
-        squashed, candidate, shown = gates[: 3 * units], gates[3 * units :], np.empty(units, dtype=np.float32)
-        ones = np.ones(3 * units, dtype=np.float32)
-        let_in, keep, let_out = (gates[part * units : (part + 1) * units] for part in range(3))
+        cell, ones = state.cell.copy(), self._ones
+        gates, squashed, candidate, let_in, keep, let_out, shown = state.scratch
         for tokens, let, after in zip(batch, admit, states[1:], strict=True):
             if not let:
                 after[:] = hidden
@@ -286,7 +284,7 @@ class Lstm(Detector):
             np.dot(hidden, recurrent, out=gates)
             np.add(gates, entering, out=gates)
             np.exp(squashed, out=squashed)
-            np.add(squashed, ones, out=squashed)  # an array: a number would have to become one each time
+            np.add(squashed, ones, out=squashed)
             np.reciprocal(squashed, out=squashed)
             np.tanh(candidate, out=candidate)
             np.multiply(candidate, let_in, out=candidate)
@@ -324,7 +322,7 @@ class Lstm(Detector):
             output, bias = self.output[start:stop], self.output_bias[start:stop]
             if len(asked) == 1:
                 number, place, token = asked[0]
-                found[number][place] = _softmax(output @ before[number] + bias, token - start)
+                found[number][place] = _softmax(np.dot(output, before[number]), bias, token - start)
                 continue
             numbers, places, chosen = zip(*asked, strict=True)
             logits = np.matmul(output, before[list(numbers), :, None])[:, :, 0]
@@ -381,9 +379,10 @@ def _gates(arrays: Floats) -> Floats:
     return gates
 
 
-def _softmax(logits: Floats, place: int) -> float:
-    """Return one entry of a softmax."""
-    logits -= np.maximum.reduce(logits)
+def _softmax(logits: Floats, bias: Floats, place: int) -> float:
+    """Return one entry of a softmax; changes the logits."""
+    np.add(logits, bias, out=logits)
+    np.subtract(logits, np.maximum.reduce(logits), out=logits)
     powers = np.exp(logits, out=logits)
     return float(powers[place] / np.add.reduce(powers))
 

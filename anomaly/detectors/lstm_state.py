@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,14 @@ class LstmState(State):
         self._tokens: dict[tuple[int, int], tuple[int, float]] = {}
         for entry in entries:
             self.push(entry)
+
+    @cached_property
+    def scratch(self) -> tuple[Floats, ...]:
+        """Room for a step of the cell: all gates, the squashed ones, the candidate; i, f and o; what shows."""
+        units = len(self.hidden)
+        gates = np.empty(4 * units, dtype=np.float32)
+        squashed, candidate = gates[: 3 * units], gates[3 * units :]
+        return gates, squashed, candidate, *np.split(squashed, 3), np.empty(units, dtype=np.float32)
 
     def push(self, entry: Entry) -> None:
         """Let an action into the window and the oldest out."""

@@ -149,7 +149,7 @@ class OneClassSvm(Detector):
             before, after = [row[step] for step in before], [row[step] for step in after]
         kernel = vectors.kernel(overlaps, active)
         margins = vectors.margins(kernel)
-        without, within = margins[before], margins[after]
+        without, within = margins.take(before), margins.take(after)
         margin = np.where(admit, within, without)
         entered = tuple([tokens.buckets for tokens in batch])
         around = Surroundings(vectors, walk, kernel, after, admit, window, entered)

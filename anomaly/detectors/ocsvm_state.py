@@ -19,6 +19,9 @@ GAMMA = 1.0
 
 _AT_A_TIME = 32  # bags that are turned together
 
+_SCALES = np.maximum(np.arange(BUCKETS + 1), 1) ** -0.5
+"""By filled buckets, what makes a bag of length one."""
+
 Rows = NDArray[np.float32]
 Buckets = tuple[int, ...]
 
@@ -65,7 +68,7 @@ class SupportVectors:
         """
         # Bags have length one: |x - y|^2 = 2 - 2 x.y
         kernel: Floats = overlaps * self._scale
-        kernel *= (np.maximum(active, 1) ** -0.5)[:, None]
+        kernel *= _SCALES.take(active)[:, None]
         kernel -= 2.0 * GAMMA
         return np.exp(kernel, out=kernel)
 
