@@ -49,9 +49,14 @@ class Finding(NamedTuple):
 
 def examine(places: Places) -> list[Finding]:
     """Make every check; the worst come first, and of equals those that should be mended first."""
-    world = World(places, _sample(places), look(places.osquery_conf, places.osquery_flags))
+    world = look_around(places)
     findings = [Finding(name, _guarded(check, world)) for name, check in CHECKS.items()]
     return sorted(findings, key=lambda finding: _ORDER[finding.verdict.state])
+
+
+def look_around(places: Places) -> World:
+    """Read once what several checks ask of; what cannot be read is part of it."""
+    return World(places, _sample(places), look(places.osquery_conf, places.osquery_flags))
 
 
 def _sample(places: Places) -> Sample | LogError:

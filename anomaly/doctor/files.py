@@ -20,26 +20,29 @@ class Unread(NamedTuple):
     forbidden: bool = False
 
 
-def read(path: Path, limit: int) -> bytes | Unread:
+def read(path: Path, limit: int, *, follow: bool = True) -> bytes | Unread:
     """Return the content of a regular file of at most ``limit`` bytes, or why not.
 
-    Links are followed, as osquery and logrotate follow them. What is opened is not waited for.
+    Links are followed, as osquery and logrotate follow them, unless told otherwise. Nothing is waited for.
     """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
         return Unread("there is no such file", missing=True)
     except PermissionError:
         return Unread("it may not be read", forbidden=True)
     except (OSError, ValueError) as error:
         return Unread(f"it cannot be opened: {getattr(error, 'strerror', None) or error}")
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return Unread("it is no regular file")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(limit + 1)
-        except OSError as error:
-            return Unread(f"it cannot be read: {error.strerror}")
+    except OSError as error:
+        return Unread(f"it cannot be read: {error.strerror}")
+    finally:
+        os.close(descriptor)
     return data if len(data) <= limit else Unread(f"it is larger than {limit >> 10:,} KiB")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from anomaly.doctor.interface import Verdict, World, counted, listed, ok, problem, unknown, warning, word
@@ -46,22 +47,17 @@ def distrusted(path: Path) -> Verdict | None:
             f"{path} cannot be looked at: {getattr(error, 'strerror', None) or error}.",
             f"ls -ld {word(path.parent)}",
         )
+    if not stat.S_ISDIR(status.st_mode):
+        return problem(f"{path} is no directory.", f"ls -ld {word(path)}")
+    owner = user_name(status.st_uid)
     reason = distrust(status)
-    if reason is None and not os.access(path, os.R_OK | os.X_OK):
-        return unknown(
-            f"{path} may not be read by you.", f"sudo -u {word(user_name(status.st_uid))} anomaly doctor"
-        )
-    if reason is None:
+    if reason is None and os.access(path, os.R_OK | os.X_OK):
         return None
-    if os.geteuid() == 0 and status.st_uid != 0:
+    if reason is None or (os.geteuid() == 0 and status.st_uid != 0):
         # Root asks, and the service's own user has it: that user would find nothing wrong.
-        owner = user_name(status.st_uid)
-        return unknown(
-            f"{path} belongs to {owner}, and is looked at as that user.", f"sudo -u {word(owner)} anomaly doctor"
-        )
-    return problem(
-        f"{path} is not to be trusted: {reason}.", f"chown $(id -un) {word(path)} && chmod go-w {word(path)}"
-    )
+        return unknown(f"{path} belongs to {owner}: ask as that user.", f"sudo -u {word(owner)} anomaly doctor")
+    mend = f"chown $(id -un) {word(path)} && chmod go-w {word(path)}"
+    return problem(f"{path} is not to be trusted: {reason}.", mend)
 
 
 def files(world: World) -> Verdict:

@@ -15,6 +15,7 @@ from anomaly.sources.naming import archives
 _LARGE = 1 << 30
 """Bytes of a log that nobody rotates from which on that is worth a word."""
 _LARGEST = 256 << 10
+_PATTERN = 4096  # the longest path there is
 _SCRIPT = re.compile(r"^\s*(?:pre|post|first|last)(?:rotate|action)\b")
 
 
@@ -75,7 +76,7 @@ def _rules(path: Path, text: str, log: Path) -> list[Rule]:
     for block in _without_scripts(text).split("}"):
         head, brace, body = block.partition("{")
         patterns = [word.strip("\"'") for word in head.split() if word.lstrip("\"'").startswith("/")]
-        if brace and any(fnmatch(str(log), pattern) for pattern in patterns):
+        if brace and any(fnmatch(str(log), pattern[:_PATTERN]) for pattern in patterns):
             words = [line.split() for line in body.splitlines()]
             olddir = next((Path(line[1]) for line in words if line[:1] == ["olddir"] and len(line) > 1), None)
             where = log.parent / olddir if olddir else None

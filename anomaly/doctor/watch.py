@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from anomaly.doctor.interface import Verdict, World, ok, problem, unknown, warni
 from anomaly.doctor.log import span
 from anomaly.doctor.models import distrusted
 from anomaly.errors import LogError
+from anomaly.sources.checkpoint import checkpoint_name
 from anomaly.sources.interface import Position
 
 _LARGEST = 64 << 20
@@ -66,6 +66,8 @@ def follower(world: World) -> Verdict:
     log, now = world.places.log, world.places.now
     found = _followers(world)
     start = f"anomaly predict --all-users -l {word(log)}"
+    if not found and _begun(world):
+        return ok("A process follows this log, and has written no checkpoint yet.")
     if not found:
         return warning("Nothing has followed this log yet.", "sudo systemctl start anomaly", start)
     best = max(found, key=lambda one: (one.held, one.written))
@@ -103,19 +105,22 @@ def _followers(world: World) -> list[Follower]:
 
 
 def _read(path: Path) -> tuple[_Checkpoint, float] | None:
-    """Read a checkpoint, no link and no pipe; None where it is none."""
+    """Read a checkpoint, no link and no pipe, and when it was written; None where it is none."""
+    data = read(path, _LARGEST, follow=False)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError):
+        if isinstance(data, Unread):
+            return None
+        return msgspec.json.decode(data, type=_Checkpoint), path.lstat().st_mtime
+    except (OSError, ValueError, RecursionError):
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-            return None
-        try:
-            return msgspec.json.decode(file.read(_LARGEST), type=_Checkpoint), status.st_mtime
-        except (OSError, ValueError, RecursionError):
-            return None
+
+
+def _begun(world: World) -> bool:
+    """Say whether a process holds a checkpoint of a log of this name, whoever it selects from it."""
+    begin = checkpoint_name(world.places.log, "").rpartition("-")[0]
+    locks, folder = _locks(world.places.root / "proc" / "locks"), world.places.state
+    found = [name for name in names(folder) if name.startswith(f"{begin}-") and name.endswith(".lock")]
+    return any(_is_held(folder / name, locks) for name in found)
 
 
 class _Lock(NamedTuple):
@@ -148,7 +153,7 @@ def _is_held(lock: Path, locks: list[_Lock]) -> bool:
     except (OSError, ValueError):
         return False
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
-    text = read(lock, 64)  # the process that holds it writes its number into it
+    text = read(lock, 64, follow=False)  # the process that holds it writes its number into it
     process = "" if isinstance(text, Unread) else text.decode("ascii", "replace").strip()
     # Btrfs and overlays tell stat() another device than the kernel's own: there the process has to do.
     return any(

@@ -22,7 +22,11 @@ def sheet(findings: list[Finding]) -> Iterator[str]:
         state, found, remedy = finding.verdict
         begin = f"{state.value:<8} {finding.check:<{left}}  "
         yield from textwrap.wrap(
-            begin + visible(found, _LONGEST), _WIDTH, subsequent_indent=" " * len(begin), break_on_hyphens=False
+            visible(found, _LONGEST),
+            _WIDTH,
+            initial_indent=begin,
+            subsequent_indent=" " * len(begin),
+            break_on_hyphens=False,
         )
         for command in remedy if state is not State.OK else ():
             yield f"         $ {visible(command)}"
