@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -100,6 +102,14 @@ def test_nothing_is_changed(words: list[str], tmp_path: Path) -> None:
     before = world()
     assert run(*words).exit_code == 0
     assert world() == before
+
+
+def test_no_framework_is_loaded_to_look() -> None:
+    """The doctor needs no more than scoring does: what trains is looked for, not imported."""
+    code = "import sys, anomaly.doctor.examination; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "numpy" in done.stdout.split()
+    assert not set(done.stdout.split()) & {"tensorflow", "keras", "sklearn", "scipy"}
 
 
 def test_a_file_of_settings_is_taken(words: list[str], tmp_path: Path) -> None:

@@ -152,9 +152,9 @@ def test_secrets_are_hidden(address: str, shown: str) -> None:
 
 @given(st.text())
 def test_any_text_may_be_shown(text: str) -> None:
-    """Hiding never fails, and never shows more than there is."""
+    """Hiding never fails, and whatever comes after a login does not uncover it."""
     assert isinstance(hidden(text), str)
-    assert "hunter2" not in hidden(f"https://me:hunter2@x/{text}".replace("@x", "@x", 1)) or "hunter2" in text
+    assert "hunter2" not in hidden(f"https://me:hunter2@x/{text}") or "hunter2" in text
 
 
 @given(st.lists(st.text(max_size=200), max_size=3))

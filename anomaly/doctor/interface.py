@@ -62,6 +62,8 @@ class World(NamedTuple):
 
 Check = Callable[[World], Verdict]
 
+_NAME = 60
+
 
 def ok(found: str) -> Verdict:
     """Say that something is as it should be."""
@@ -98,10 +100,11 @@ def counted(count: int, what: str) -> str:
 
 
 def listed(names: list[str], most: int = 4) -> str:
-    """Write some names as a list that does not become long.
+    """Write some names as a list that does not become long, whoever has chosen them.
 
     >>> listed(["a", "b", "c"], 2)
     'a, b and 1 more'
     """
+    names = [name if len(name) <= _NAME else f"{name[: _NAME - 3]}..." for name in names]
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"

@@ -88,7 +88,10 @@ def coverage(world: World) -> Verdict:
     if isinstance(world.sample, LogError):
         return unknown("The log cannot be looked at.")
     active = [user for user, count in world.sample.users.most_common() if count >= MIN_ACTIONS]
-    models = set(_users(Store(world.places.models)))
+    try:
+        models = set(Store(world.places.models).users())
+    except ModelRefused:
+        return unknown("Models cannot be looked at.")
     models |= {user.rpartition("@")[0] for user in models}  # one name on several hosts
     missing = [user for user in active if user not in models]
     if missing:

@@ -58,4 +58,5 @@ def reads_root_alone(sql: str) -> bool:
     >>> reads_root_alone("SELECT * FROM shell_history"), reads_root_alone("SELECT 1 FROM users JOIN shell_history")
     (True, False)
     """
-    return bool(re.search(r"\bshell_history\b", sql, re.IGNORECASE)) and not re.search(r"\busers\b|\buid\s*=", sql)
+    history = re.search(r"\bshell_history\b", sql, re.IGNORECASE)
+    return bool(history) and not re.search(r"\busers\b|\buid\s*=", sql, re.IGNORECASE)

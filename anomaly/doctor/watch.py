@@ -61,28 +61,32 @@ def state(world: World) -> Verdict:
 
 def follower(world: World) -> Verdict:
     """Whether a process follows the log, and how far it is."""
+    folder = world.places.state
     if isinstance(world.sample, LogError):
         return unknown("The log cannot be looked at.")
-    log, now = world.places.log, world.places.now
-    found = _followers(world)
-    start = f"anomaly predict --all-users -l {word(log)}"
-    if not found and _begun(world):
+    if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+        return unknown(f"{folder} may not be read by you.", f"ls -ld {word(folder)}")
+    if found := _followers(world):
+        return _progress(max(found, key=lambda one: (one.held, one.written)), world)
+    if _begun(world):
         return ok("A process follows this log, and has written no checkpoint yet.")
-    if not found:
-        return warning("Nothing has followed this log yet.", "sudo systemctl start anomaly", start)
-    best = max(found, key=lambda one: (one.held, one.written))
-    wait = span(max(int(now - best.written), 0))
+    return warning("Nothing has followed this log yet.", *_start(world))
+
+
+def _progress(best: Follower, world: World) -> Verdict:
+    idle = world.places.now - best.written
     rest = "the place is in an archive" if best.behind is None else f"{best.behind:,} bytes of the log are left"
+    where = f"{span(max(int(idle), 0))} old, and {rest}."
     if not best.held:
-        found_text = f"No process follows this log; the last checkpoint is {wait} old, and {rest}."
-        return warning(found_text, "sudo systemctl start anomaly", start)
-    if now - best.written > _STILL and (best.behind is None or best.behind > _BEHIND):
-        return warning(
-            f"A process follows, but its checkpoint is {wait} old, and {rest}.",
-            "systemctl status anomaly",
-            "journalctl -u anomaly -e",
-        )
-    return ok(f"A process follows this log; its checkpoint is {wait} old, and {rest}.")
+        return warning(f"No process follows this log; the last checkpoint is {where}", *_start(world))
+    if idle > _STILL and (best.behind is None or best.behind > _BEHIND):
+        look = ("systemctl status anomaly", "journalctl -u anomaly -e")
+        return warning(f"A process follows, but its checkpoint is {where}", *look)
+    return ok(f"A process follows this log; its checkpoint is {where}")
+
+
+def _start(world: World) -> tuple[str, str]:
+    return "sudo systemctl start anomaly", f"anomaly predict --all-users -l {word(world.places.log)}"
 
 
 def _followers(world: World) -> list[Follower]:

@@ -137,6 +137,13 @@ def test_who_acts_and_has_no_model(trained: Machine, event: Event) -> None:
     assert trained.check("model coverage").state is State.UNKNOWN
 
 
+def test_models_that_are_refused_leave_it_open(trained: Machine, event: Event) -> None:
+    """Where models must not be believed it is said once, and not that everybody lacks one."""
+    trained.log([event("carol")] * 600)
+    trained.places.models.chmod(0o777)
+    assert trained.check("model coverage").state is State.UNKNOWN
+
+
 def test_a_users_name_is_a_word_in_a_command(trained: Machine, event: Event) -> None:
     """A name that would be more than a name to a shell is quoted."""
     trained.log([event("$(reboot)\x1b")] * 600)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -213,8 +212,10 @@ def test_events_expire(machine: Machine, pack: Pack) -> None:
     assert machine.check("query timing").state is State.WARNING
 
 
-def test_names_of_queries_cannot_reach_the_terminal_whole(machine: Machine) -> None:
-    """However long or strange a name is, it is data; only a few are listed."""
-    machine.conf({"schedule": {f"q\x1b{n}": {"query": "SELECT name FROM processes"} for n in range(500)}})
+def test_names_of_queries_cannot_fill_the_terminal(machine: Machine) -> None:
+    """However many names there are, and however long, only a few are listed, and their beginnings."""
+    long = "x" * 5000
+    machine.conf({"schedule": {f"q{n}{long}": {"query": "SELECT name FROM processes"} for n in range(500)}})
     found = machine.check("query users").found
-    assert re.search(r" and 496 more name nobody", found)
+    assert " and 496 more name nobody" in found
+    assert len(found) < 400

@@ -170,6 +170,12 @@ def test_a_place_in_an_archive(followed: Machine) -> None:
     assert followed.check("follower").found.endswith("and the place is in an archive.")
 
 
+def test_state_of_somebody_else(followed: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where checkpoints may not be read, nothing is said of who follows."""
+    monkeypatch.setattr("anomaly.doctor.watch.os.access", lambda *_: False)
+    assert followed.check("follower").state is State.UNKNOWN
+
+
 def test_nobody_has_followed(machine: Machine, event: Event) -> None:
     """Without a checkpoint of this log, nothing has followed it; others' do not count."""
     machine.log([event()])
