@@ -31,7 +31,6 @@ class _Checkpoint(msgspec.Struct):
 class Follower(NamedTuple):
     """Who follows, or has followed, a log."""
 
-    path: Path
     held: bool
     """Whether a process works with it now."""
     written: float
@@ -97,14 +96,14 @@ def _followers(world: World) -> list[Follower]:
     found = []
     for name in names(folder):
         path = folder / name
-        if not name.endswith(".json") or (found_here := _read(path)) is None:
+        if not name.endswith(".json") or (read_here := _read(path)) is None:
             continue
-        checkpoint, written = found_here
+        checkpoint, written = read_here
         if Path(checkpoint.log).absolute() == world.places.log.absolute():
             position = checkpoint.position
             inside = position.file in {"", sample.fingerprint} and position.offset <= sample.size
             behind = sample.size - position.offset if inside else None
-            found.append(Follower(path, _is_held(folder / f"{path.stem}.lock", locks), written, behind))
+            found.append(Follower(_is_held(folder / f"{path.stem}.lock", locks), written, behind))
     return found
 
 
