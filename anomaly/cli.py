@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly import __version__, cli_models, options, terminal
+from anomaly import __version__, cli_config, cli_doctor, cli_models, options, terminal
 from anomaly.errors import AnomalyError
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def main() -> None:
 
 
 main.add_command(cli_models.models)
+main.add_command(cli_config.config)
+main.add_command(cli_doctor.doctor)
 
 
 @main.command()
@@ -140,13 +142,7 @@ def train(
     help="Go on where the last run (at first: the training) stopped, or begin elsewhere.",
 )
 @options.jobs("With --no-follow: score a long log by so many processes, some of the users each.")
-@click.option(
-    "--min-score",
-    type=click.FloatRange(0, 100),
-    default=0.0,
-    envvar="ANOMALY_MIN_SCORE",
-    help="Show only actions whose score or risk is this or more; all are scored (ANOMALY_MIN_SCORE).",
-)
+@options.min_score
 @click.option(
     "--fail-on",
     type=click.Choice(options.SEVERITIES),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import platformdirs
@@ -15,19 +17,34 @@ from anomaly.errors import ConfigError
 
 DEFAULT_LOG = "/var/log/osquery/osqueryd.results.log"
 
+MOST_ALERTS = 10_000.0
+"""Largest budget of alerts per user and day: more is no budget."""
+
+METRICS = re.compile(r"textfile:.+|(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}")
+"""Where metrics may go: an address to listen on, or a file for the node exporter."""
+
+_ALGORITHMS = ("LSTM", "OCSVM", "BOTH")
+_Place = Annotated[str, msgspec.Meta(min_length=1)]
+_Sink = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the configuration file may say; every setting is also a flag of the same name."""
 
     algorithm: str | msgspec.UnsetType = msgspec.UNSET
-    log: str | msgspec.UnsetType = msgspec.UNSET
-    models: str | msgspec.UnsetType = msgspec.UNSET
-    state: str | msgspec.UnsetType = msgspec.UNSET
+    log: _Place | msgspec.UnsetType = msgspec.UNSET
+    models: _Place | msgspec.UnsetType = msgspec.UNSET
+    state: _Place | msgspec.UnsetType = msgspec.UNSET
     format: Literal["text", "json"] | msgspec.UnsetType = msgspec.UNSET
-    min_score: float | msgspec.UnsetType = msgspec.UNSET
+    min_score: Annotated[float, msgspec.Meta(ge=0, le=100)] | msgspec.UnsetType = msgspec.UNSET
     adapt: bool | msgspec.UnsetType = msgspec.UNSET
-    olddir: str | msgspec.UnsetType = msgspec.UNSET
-    max_line: int | msgspec.UnsetType = msgspec.UNSET
+    olddir: _Place | msgspec.UnsetType = msgspec.UNSET
+    max_line: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 28)] | msgspec.UnsetType = msgspec.UNSET
+    alert_on: Literal["notice", "warning", "critical"] | msgspec.UnsetType = msgspec.UNSET
+    budget: Annotated[float, msgspec.Meta(gt=0, le=MOST_ALERTS)] | msgspec.UnsetType = msgspec.UNSET
+    suppressions: _Place | msgspec.UnsetType = msgspec.UNSET
+    alerts: Annotated[list[_Sink], msgspec.Meta(max_length=32)] | msgspec.UnsetType = msgspec.UNSET
+    metrics: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -53,7 +70,34 @@ def load(path: Path) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path} does not fit: {error}.") from error
     values: dict[str, Any] = msgspec.to_builtins(settings)
+    for key, reason in _misfits(values):
+        raise ConfigError(f"{path} does not fit: {reason} - at `$.{key}`.")
     return values
+
+
+def metrics_problem(address: str) -> str | None:
+    """Say why metrics cannot go to an address; None where they can.
+
+    >>> metrics_problem("127.0.0.1:9477"), metrics_problem("textfile:/run/anomaly.prom")
+    (None, None)
+    >>> metrics_problem("9477")
+    "'9477' is neither HOST:PORT nor textfile:PATH"
+    """
+    port = address.rpartition(":")[2]
+    if not METRICS.fullmatch(address):
+        return f"{address!r} is neither HOST:PORT nor textfile:PATH"
+    if not address.startswith("textfile:") and not 1 <= int(port) <= 65535:
+        return f"there is no port {port}; the highest is 65535"
+    return None
+
+
+def _misfits(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the types of :class:`Settings` cannot say."""
+    algorithm = values.get("algorithm")
+    if algorithm is not None and algorithm.upper() not in _ALGORITHMS:
+        yield "algorithm", f"there is no algorithm {algorithm!r}. {nearest(algorithm.upper(), _ALGORITHMS)}"
+    if "metrics" in values and (reason := metrics_problem(values["metrics"])):
+        yield "metrics", reason
 
 
 def checkout() -> Path | None:

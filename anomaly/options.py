@@ -131,6 +131,17 @@ def adapt(function: F) -> F:
     )(function)
 
 
+def min_score(function: F) -> F:
+    """Add ``--min-score``."""
+    return click.option(
+        "--min-score",
+        type=click.FloatRange(0, 100),
+        default=0.0,
+        envvar="ANOMALY_MIN_SCORE",
+        help="Show only actions whose score or risk is this or more; all are scored (ANOMALY_MIN_SCORE).",
+    )(function)
+
+
 def log(function: F) -> F:
     """Add ``-l`` for one log."""
     return click.option(
@@ -279,7 +290,7 @@ def settings(path: Path) -> dict[str, Any]:
     values = load(path)
     if "format" in values:
         values["output"] = values.pop("format")
-    for place in {"log", "models", "state", "olddir"} & values.keys():
+    for place in {"log", "models", "state", "olddir", "suppressions"} & values.keys():
         values[place] = os.path.expanduser(values[place])  # noqa: PTH111 - a str, as on the command line
     if "log" in values and not os.environ.get("ANOMALY_LOG"):
         values["logs"] = [values["log"]]

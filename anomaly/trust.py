@@ -22,7 +22,7 @@ def distrust(status: os.stat_result) -> str | None:
     and let it write by default.
     """
     if status.st_uid not in (0, os.geteuid()):
-        return f"it belongs to {_user_name(status.st_uid)}, not to root or to you"
+        return f"it belongs to {user_name(status.st_uid)}, not to root or to you"
     if status.st_mode & stat.S_IWOTH:
         return "everybody may write it"
     if status.st_mode & stat.S_IWGRP and not _private_group(status.st_gid, status.st_uid):
@@ -50,7 +50,8 @@ def _private_group(gid: int, uid: int) -> bool:
     return owner.pw_gid == gid and group.gr_name == owner.pw_name and set(group.gr_mem) <= {owner.pw_name}
 
 
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """Return the name of a number, or say that it is one."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -339,4 +339,9 @@ def test_sample_settings() -> None:
         "adapt": True,
         "olddir": "/var/log/osquery/old",
         "max_line": 1048576,
+        "alert_on": "warning",
+        "budget": 3,
+        "suppressions": "/var/lib/anomaly/suppressions.toml",
+        "alerts": ["file:/var/log/anomaly/alerts.ndjson"],
+        "metrics": "127.0.0.1:9477",
     }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,16 +41,67 @@ def test_a_misspelt_setting_is_an_error_with_a_suggestion(file: Path) -> None:
     """A setting that does not exist is no silence: the nearest that does is proposed, or all are listed."""
     assert "unknown key 'algoritm'. Did you mean 'algorithm'?" in refused(file, 'algoritm = "LSTM"')
     reason = refused(file, "[daemon]\nx = 1")
-    assert "unknown key 'daemon'. There is: adapt, algorithm, format, log, max_line, min_score, models," in reason
+    known = "adapt, alert_on, alerts, algorithm, budget, format, log, max_line and 6 more."
+    assert f"unknown key 'daemon'. There is: {known}" in reason
 
 
 @pytest.mark.parametrize(
     "text",
-    ["min_score = 'high'", "min_score = true", "log = 3", "models = ['a']", "format = 'xml'", "format = 3"],
+    [
+        "min_score = 'high'",
+        "min_score = true",
+        "min_score = 101",
+        "min_score = nan",
+        "log = 3",
+        "log = ''",
+        "models = ['a']",
+        "format = 'xml'",
+        "format = 3",
+        "max_line = 3",
+        "algorithm = 'SVM'",
+        "alert_on = 'none'",
+        "budget = 0",
+        "budget = inf",
+        "suppressions = true",
+        "alerts = 'text'",
+        "metrics = '9477'",
+        "metrics = 'localhost:65536'",
+        "metrics = 'textfile:'",
+    ],
 )
 def test_a_value_that_does_not_fit_is_an_error(file: Path, text: str) -> None:
     """A value of the wrong type, or outside the choices, is an error that names the setting."""
     assert f"`$.{text.partition(' ')[0]}`" in refused(file, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "min_score = 20",
+        "algorithm = 'lstm'",
+        "alert_on = 'critical'",
+        "budget = 0.5",
+        "suppressions = '~/s.toml'",
+        "alerts = ['text', 'file:/var/log/a b.ndjson']",
+        "metrics = '[::1]:9477'",
+        "metrics = 'textfile:/run/anomaly.prom'",
+    ],
+)
+def test_a_value_that_fits_is_taken(file: Path, text: str) -> None:
+    """What is of its type and within its range is taken as it is."""
+    file.write_text(text)
+    assert load(file) == tomllib.loads(text)
+
+
+def test_an_address_of_alerts_is_some_text(file: Path) -> None:
+    """An empty address, and more of them than anybody has, are errors."""
+    assert "`$.alerts[1]`" in refused(file, "alerts = ['a', '']")
+    assert "`$.alerts`" in refused(file, f"alerts = {['a'] * 33}")
+
+
+def test_a_misspelt_algorithm_is_met_with_the_nearest(file: Path) -> None:
+    """As for keys: the nearest is proposed."""
+    assert "there is no algorithm 'OCVSM'. Did you mean 'OCSVM'?" in refused(file, "algorithm = 'OCVSM'")
 
 
 def test_what_is_no_toml_is_an_error(file: Path) -> None:

@@ -202,9 +202,11 @@ def test_3_looking_around_imports_no_framework(command: list[str], trained: Trai
     assert not found & {"tensorflow", "keras", "sklearn", "scipy"}
 
 
-@pytest.mark.parametrize("command", [["--help"], ["train", "--help"], ["predict", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["train", "--help"], ["predict", "--help"], ["config", "show"], ["--version"]]
+)
 def test_3_help_imports_no_numpy(command: list[str]) -> None:
-    """Help costs none of the heavy rooms."""
+    """Help costs none of the heavy rooms, and neither does looking at settings."""
     assert not imported(*command) & {"numpy", "tensorflow", "sklearn", "scipy", "watchdog", "rich"}
 
 

@@ -247,24 +247,30 @@ def _explain(path: Path, error: OSError | ValueError) -> NoReturn:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         raise LogMissing(f"{path} does not exist; give the path of osquery's results log with -l.") from error
     if isinstance(error, PermissionError):
+        kept = " (osquery keeps the group, and its mode 0640)" if _of_osquery(path) else ""
         raise LogUnreadable(
-            f"{path} may not be read by {_user()}; let a group read it: {_access(path)},"
-            f" then sudo usermod -aG adm {_user()} and log in again (see docs/osquery.md)."
+            f"{path} may not be read by {running_user()}; let a group read it: {access(path)}{kept},"
+            f" then sudo usermod -aG adm {running_user()} and log in again (see docs/osquery.md)."
         ) from error
     raise LogUnreadable(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
-def _access(path: Path) -> str:
+def access(path: Path) -> str:
     """Give the commands that let a group read a log: for good in osquery's own directory, else that file alone."""
     folder = path.absolute().parent
-    if folder.name == "osquery":
+    if _of_osquery(path):
         word = shlex.quote(str(folder))
-        return f"sudo chgrp -R adm {word} && sudo chmod 2750 {word} (osquery keeps the group, and its mode 0640)"
+        return f"sudo chgrp -R adm {word} && sudo chmod 2750 {word}"
     word = shlex.quote(str(path))
     return f"sudo chgrp adm {word} && sudo chmod g+r {word}"
 
 
-def _user() -> str:
+def _of_osquery(path: Path) -> bool:
+    return path.absolute().parent.name == "osquery"
+
+
+def running_user() -> str:
+    """Return the name of who runs this, or the number where there is none."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # a container's user often has no name

@@ -1,0 +1,1 @@
+"""What is the matter with a machine that anomaly watches, or should: checks, each with its remedy."""

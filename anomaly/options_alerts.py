@@ -1,0 +1,88 @@
+"""Options of what alerts, how often, and where to: each a flag, ``ANOMALY_*`` and a setting of the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from anomaly.config import MOST_ALERTS, metrics_problem
+from anomaly.options import SEVERITIES, F, Place
+
+
+def alert_on(function: F) -> F:
+    """Add ``--alert-on``."""
+    return click.option(
+        "--alert-on",
+        type=click.Choice(SEVERITIES),
+        envvar="ANOMALY_ALERT_ON",
+        default="warning",
+        show_default=True,
+        help="The least severity that alerts (ANOMALY_ALERT_ON).",
+    )(function)
+
+
+def budget(function: F) -> F:
+    """Add ``--budget``."""
+    return click.option(
+        "--budget",
+        type=click.FloatRange(min=0, max=MOST_ALERTS, min_open=True),
+        envvar="ANOMALY_BUDGET",
+        help="Alerts that a user may cause a day, on average; by default any number (ANOMALY_BUDGET).",
+    )(function)
+
+
+def suppressions(function: F) -> F:
+    """Add ``--suppressions``."""
+    return click.option(
+        "--suppressions",
+        type=Place(),
+        envvar="ANOMALY_SUPPRESSIONS",
+        help="File of what was said to be harmless (ANOMALY_SUPPRESSIONS).",
+    )(function)
+
+
+def alerts(function: F) -> F:
+    """Add ``--alert``, several times."""
+    return click.option(
+        "--alert",
+        "alerts",
+        type=_Address(),
+        multiple=True,
+        envvar="ANOMALY_ALERTS",
+        help="Where alerts go; may be given again (ANOMALY_ALERTS, separated by spaces).",
+    )(function)
+
+
+def metrics(function: F) -> F:
+    """Add ``--metrics``."""
+    return click.option(
+        "--metrics",
+        type=_Metrics(),
+        envvar="ANOMALY_METRICS",
+        help="Where metrics for Prometheus are: HOST:PORT, or textfile:PATH (ANOMALY_METRICS).",
+    )(function)
+
+
+class _Address(click.ParamType[str]):
+    """The address of a sink; what it means is known where sinks are made."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """Refuse an empty one: a shell variable was not set."""
+        if not value:
+            self.fail("the address is empty.", param, ctx)
+        return str(value)
+
+
+class _Metrics(click.ParamType[str]):
+    """An address to listen on, or a file."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """Refuse what metrics cannot go to."""
+        if (reason := metrics_problem(str(value))) is not None:
+            self.fail(f"{reason}.", param, ctx)
+        return str(value)
