@@ -171,7 +171,7 @@ def predict(ctx: click.Context, /, output: str, fail_on: str | None, **_: object
 
 
 @main.command()
-@click.option("--user", metavar="NAME", required=True, help="Whose model.")
+@click.option("--user", type=options.UserName(), metavar="NAME", required=True, help="Whose model.")
 @click.option("--own", type=options.Place(), multiple=True, help="A log of the user's; may be given again.")
 @click.option("--other", type=options.Place(), multiple=True, help="A log of somebody else; may be given again.")
 @click.option("--labels", type=options.Place(), help="Table whose column 'line' names others' lines in --own.")
