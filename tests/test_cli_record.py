@@ -174,7 +174,6 @@ def activity(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         )
 
     monkeypatch.setattr("anomaly.recording.processes.programs", lambda: list(shown))
-    monkeypatch.setattr("anomaly.recording.network.sockets", list)
     monkeypatch.setattr("anomaly.recording.processes._cmdline", lambda _: "")
     monkeypatch.setattr("anomaly.recording.processes._login", lambda _: 1000)
     return step

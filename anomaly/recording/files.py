@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
 from anomaly.recording.accounts import Accounts
-from anomaly.recording.processes import Program
 from anomaly.recording.rows import Row, row
 
 # What the pack's query leaves out; LIKE does not tell capitals from small letters.
@@ -20,23 +17,13 @@ _NOISE = re.compile(
 )
 
 
-def opened(found: Iterable[Program], accounts: Accounts) -> Iterable[Row]:
-    """Give the rows of ``open_files``: each file once a user, however often it is open."""
-    held = {(path, each.uid) for each in found for path in _paths(each.pid)}
-    return [row(path=path, uid=uid, username=accounts.name(uid)) for path, uid in sorted(held)]
+def opened(held: Iterable[tuple[str, int]], accounts: Accounts) -> Iterator[Row]:
+    """Give the rows of ``open_files``, by path, from each path with its user's number."""
+    for path, uid in sorted(held):
+        if tells(path):
+            yield row(path=path, uid=uid, username=accounts.name(uid))
 
 
 def tells(path: str) -> bool:
     """Whether a file says something of its user: pipes and sockets do not, nor does what every program opens."""
     return path.startswith("/") and not _NOISE.fullmatch(path)
-
-
-def _paths(pid: int) -> Iterator[str]:
-    # Not psutil's open_files(), which also asks where in each file its program is, at four times the cost.
-    folder = f"/proc/{pid}/fd"
-    with suppress(OSError):
-        for number in os.listdir(folder):
-            with suppress(OSError):
-                path = os.readlink(f"{folder}/{number}")  # noqa: PTH115 - to make a Path takes longer than this
-                if tells(path):
-                    yield path

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
-
-import psutil
 
 from anomaly.recording.accounts import Accounts
 from anomaly.recording.processes import Program
@@ -16,56 +15,70 @@ from anomaly.recording.rows import Row, row
 _EPHEMERAL = 32768
 """Ports from here on are handed out by the kernel; their number means nothing."""
 
-_PROTOCOLS = {socket.SOCK_STREAM: socket.IPPROTO_TCP, socket.SOCK_DGRAM: socket.IPPROTO_UDP}
+_TABLES = {
+    "tcp": socket.IPPROTO_TCP,
+    "tcp6": socket.IPPROTO_TCP,
+    "udp": socket.IPPROTO_UDP,
+    "udp6": socket.IPPROTO_UDP,
+}
+_TIME_WAIT, _LISTEN = "06", "0A"  # the kernel's include/net/tcp_states.h
 
 
 class Socket(NamedTuple):
     """An internet socket. Address and port are those of its own end where it listens, else the other end's."""
 
-    pid: int | None
-    """None where the process is not known, which for others' sockets takes root."""
+    program: Program | None
+    """None where it is not known, which for others' sockets takes root."""
     protocol: int
     address: str
     port: int
     listening: bool
 
 
-def sockets() -> list[Socket]:
-    """Look at each socket that is connected or listens. A closed connection's remains are nobody's: left out."""
-    found = []
-    for each in psutil.net_connections("inet"):
-        protocol = _PROTOCOLS.get(each.type)
-        if protocol is None or each.status == psutil.CONN_TIME_WAIT:
+def sockets(owners: Mapping[int, Program], root: Path = Path("/")) -> Iterator[Socket]:
+    """Read each socket that is connected or listens. A closed connection's remains are nobody's: left out.
+
+    Parameters
+    ----------
+    owners
+        Programs by the inodes of their sockets.
+    root
+        Where the file system begins.
+    """
+    for name, protocol in _TABLES.items():
+        try:
+            text = (root / "proc/net" / name).read_text("ascii")
+        except FileNotFoundError:  # a kernel without IPv6
             continue
-        if each.raddr:
-            found.append(Socket(each.pid, protocol, each.raddr[0], each.raddr[1], listening=False))
-        elif each.laddr and (protocol == socket.IPPROTO_UDP or each.status == psutil.CONN_LISTEN):
-            found.append(Socket(each.pid, protocol, each.laddr[0], each.laddr[1], listening=True))
-    return found
+        for line in text.splitlines()[1:]:
+            _, local, remote, state, *rest = line.split()
+            if state == _TIME_WAIT:
+                continue
+            program = owners.get(int(rest[5]))
+            address, port = _end(remote)
+            if port:
+                yield Socket(program, protocol, address, port, listening=False)
+            elif protocol == socket.IPPROTO_UDP or state == _LISTEN:
+                yield Socket(program, protocol, *_end(local), listening=True)
 
 
-def connected(
-    found: Iterable[Socket], programs: Mapping[int | None, Program], accounts: Accounts
-) -> Iterable[Row]:
+def connected(found: Iterable[Socket], accounts: Accounts) -> Iterable[Row]:
     """Give the rows of ``open_sockets``: each remote address and port once a user."""
     rows: dict[Row, None] = {}
     for each in found:
-        if not each.listening and each.port > 0:
-            owner = _owner(programs.get(each.pid), accounts)
+        if not each.listening:
+            owner = _owner(each.program, accounts)
             rows[row(remote_address=each.address, remote_port=_port(each.port), **owner)] = None
     return rows
 
 
-def listening(
-    found: Iterable[Socket], programs: Mapping[int | None, Program], accounts: Accounts
-) -> Iterable[Row]:
+def listening(found: Iterable[Socket], accounts: Accounts) -> Iterable[Row]:
     """Give the rows of ``listening_ports``: each once a program and user."""
     rows: dict[Row, None] = {}
     for each in found:
         if each.listening:
-            program = programs.get(each.pid)
-            name = program.name if program else None
-            owner = _owner(program, accounts)
+            name = each.program.name if each.program else None
+            owner = _owner(each.program, accounts)
             place = {"address": each.address, "port": _port(each.port), "protocol": each.protocol}
             rows[row(name=name, **place, **owner)] = None
     return rows
@@ -87,6 +100,18 @@ def _owner(program: Program | None, accounts: Accounts) -> dict[str, str | int |
     if program is None:
         return {"uid": None, "username": None}
     return {"uid": program.uid, "username": accounts.name(program.uid)}
+
+
+def _end(text: str) -> tuple[str, int]:
+    """Read ``0100007F:1F90``: an address as words in this machine's byte order, and a port.
+
+    >>> _end("00000000:0016")
+    ('0.0.0.0', 22)
+    """
+    address, _, port = text.partition(":")
+    words = (int(address[start : start + 8], 16) for start in range(0, len(address), 8))
+    raw = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw), int(port, 16)
 
 
 def _port(number: int) -> str | int:

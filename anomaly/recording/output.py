@@ -128,7 +128,9 @@ class Recording:
         return descriptor
 
     def _check_place(self) -> None:
-        if not self._force and self.path.resolve().is_relative_to(OSQUERY):
+        # Not Path.resolve, which raises where links lead in a circle.
+        place, osquery = (Path(os.path.realpath(path)) for path in (self.path, OSQUERY))
+        if not self._force and place.is_relative_to(osquery):
             raise ConfigError(
                 f"{self.path} is in osquery's own directory. Record elsewhere, or say --force to do it here."
             )

@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from anomaly.recording import devices, files, logins, network, processes
+from anomaly.recording import descriptors, devices, files, logins, network, processes
 from anomaly.recording.accounts import Accounts
+from anomaly.recording.descriptors import Held
 from anomaly.recording.differential import Differential, Growing
 from anomaly.recording.history import Histories
 from anomaly.recording.network import Socket
@@ -40,14 +41,14 @@ class Look:
         return processes.programs()
 
     @cached_property
-    def by_pid(self) -> dict[int | None, Program]:
-        """Each process, by its number."""
-        return {each.pid: each for each in self.programs}
+    def held(self) -> Held:
+        """What each process holds open."""
+        return descriptors.held(self.programs)
 
     @cached_property
     def sockets(self) -> list[Socket]:
         """Each socket."""
-        return network.sockets()
+        return list(network.sockets(self.held.sockets, self.root))
 
 
 class Query(NamedTuple):
@@ -72,15 +73,15 @@ def queries(accounts: Accounts, *, history: bool = True) -> list[Query]:
     found = [
         Query("processes", lambda look: processes.running(look.programs, look.accounts), Differential()),
         Query("process_events", lambda look: starts.rows(look.programs), Growing(1)),
-        Query("open_files", lambda look: files.opened(look.programs, look.accounts), Differential()),
+        Query("open_files", lambda look: files.opened(look.held.files, look.accounts), Differential()),
         Query(
             "open_sockets",
-            lambda look: network.connected(look.sockets, look.by_pid, look.accounts),
+            lambda look: network.connected(look.sockets, look.accounts),
             Differential(),
         ),
         Query(
             "listening_ports",
-            lambda look: network.listening(look.sockets, look.by_pid, look.accounts),
+            lambda look: network.listening(look.sockets, look.accounts),
             Differential(),
         ),
         Query("logged_in_users", lambda _: logins.sessions(), Differential()),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import psutil
 import pytest
 
 from anomaly.recording import network
 from anomaly.recording.accounts import Accounts
+from anomaly.recording.descriptors import held
 from anomaly.recording.network import Socket, connected, listening, neighbours, sockets
 from anomaly.recording.processes import Program
 
@@ -19,7 +19,8 @@ ARP = """IP address       HW type     Flags       HW address            Mask    
 10.0.0.1         0x1         0x2         00:00:5e:00:53:01     *        eth0
 broken
 """
-HERE: dict[int | None, Program] = {7: Program(7, 1, 0.0, "curl", "/usr/bin/curl", 1000, 1000)}
+CURL = Program(7, 1, 0.0, "curl", "/usr/bin/curl", 1000, 1000)
+MINE = Program(os.getpid(), 1, 0.0, "python", "/usr/bin/python3", os.getuid(), os.geteuid())
 
 
 @pytest.fixture
@@ -30,49 +31,62 @@ def accounts(monkeypatch: pytest.MonkeyPatch) -> Accounts:
     return found
 
 
-def test_a_socket_that_listens_here_is_seen() -> None:
-    """A port that this very process opens is there, with its number."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
+@pytest.mark.parametrize(
+    ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")], ids=["IPv4", "IPv6"]
+)
+def test_sockets_of_this_process_are_seen(family: socket.AddressFamily, address: str) -> None:
+    """A port that this very process opens, and a connection to it, are there with address, number and program."""
+    if family == socket.AF_INET6 and not Path("/proc/net/tcp6").exists():
+        pytest.skip("this kernel has no IPv6")
+    with socket.socket(family) as server, socket.socket(family) as client:
+        try:
+            server.bind((address, 0))
+        except OSError:
+            pytest.skip("this machine has no such addresses")
         server.listen()
         port = server.getsockname()[1]
-        assert Socket(os.getpid(), 6, "127.0.0.1", port, listening=True) in sockets()
+        client.connect((address, port))
+        found = list(sockets(held([MINE]).sockets))
+    assert Socket(MINE, 6, address, port, listening=True) in found
+    assert Socket(MINE, 6, address, port, listening=False) in found
 
 
-def test_what_is_left_of_a_connection_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Closed connections, raw sockets and unconnected TCP are no rows; UDP without another end is a port."""
+def test_the_kernels_tables_are_read(tmp_path: Path) -> None:
+    """Closed connections' remains and unconnected TCP are no rows; UDP without another end is a port."""
+    (tmp_path / "proc/net").mkdir(parents=True)
+    head, tail = (
+        "  sl  local_address rem_address   st tx_queue",
+        "00000000:00000000 00:00000000 00000000     0        0",
+    )
 
-    def each(
-        kind: int, status: str, laddr: tuple[str, int] | tuple[()], raddr: tuple[str, int] | tuple[()]
-    ) -> object:
-        return SimpleNamespace(type=kind, status=status, laddr=laddr, raddr=raddr, pid=None)
+    def table(name: str, *lines: tuple[str, str, str, int]) -> None:
+        rows = [f"   0: {local} {remote} {state} {tail} {inode} 1" for local, remote, state, inode in lines]
+        (tmp_path / "proc/net" / name).write_text("\n".join([head, *rows]) + "\n")
 
-    near, far = ("10.0.0.2", 5353), ("10.0.0.9", 443)
-    found = [
-        each(socket.SOCK_STREAM, psutil.CONN_TIME_WAIT, near, far),
-        each(socket.SOCK_RAW, psutil.CONN_NONE, near, far),
-        each(socket.SOCK_STREAM, psutil.CONN_CLOSE, near, ()),
-        each(socket.SOCK_DGRAM, psutil.CONN_NONE, (), ()),
-        each(socket.SOCK_DGRAM, psutil.CONN_NONE, near, ()),
-        each(socket.SOCK_STREAM, psutil.CONN_ESTABLISHED, near, far),
-    ]
-    monkeypatch.setattr(psutil, "net_connections", lambda _: found)
-    assert sockets() == [
+    def address(*words: int) -> str:
+        return "".join(f"{int.from_bytes(word.to_bytes(4, 'big'), sys.byteorder):08X}" for word in words)
+
+    near, far, nowhere = f"{address(0x0A000002)}:14E9", f"{address(0x0A000009)}:01BB", f"{address(0)}:0000"
+    table("tcp", (near, far, "01", 5), (near, far, "06", 0), (near, nowhere, "0A", 6), (near, nowhere, "07", 7))
+    table("udp", (near, nowhere, "07", 0))
+    table("tcp6", (f"{address(0x20010DB8, 0, 0, 1)}:0016", f"{address(0, 0, 0, 0)}:0000", "0A", 5))
+    assert list(sockets({5: CURL}, tmp_path)) == [
+        Socket(CURL, 6, "10.0.0.9", 443, listening=False),
+        Socket(None, 6, "10.0.0.2", 5353, listening=True),
+        Socket(CURL, 6, "2001:db8::1", 22, listening=True),
         Socket(None, 17, "10.0.0.2", 5353, listening=True),
-        Socket(None, 6, "10.0.0.9", 443, listening=False),
     ]
 
 
 def test_connections_name_the_other_end_once_a_user(accounts: Accounts) -> None:
     """High ports are all alike; a connection whose process is unknown is kept, and is nobody's."""
     found = [
-        *[Socket(7, 6, "10.0.0.7", 443, listening=False)] * 2,
-        Socket(7, 6, "10.0.0.7", 50_123, listening=False),
+        *[Socket(CURL, 6, "10.0.0.7", 443, listening=False)] * 2,
+        Socket(CURL, 6, "10.0.0.7", 50_123, listening=False),
         Socket(None, 6, "10.0.0.7", 443, listening=False),
-        Socket(8, 6, "10.0.0.8", 0, listening=False),
-        Socket(7, 6, "10.0.0.2", 443, listening=True),
+        Socket(CURL, 6, "10.0.0.2", 443, listening=True),
     ]
-    assert [tuple(dict(row).values()) for row in connected(found, HERE, accounts)] == [
+    assert [tuple(dict(row).values()) for row in connected(found, accounts)] == [
         ("10.0.0.7", "443", "1000", "alice"),
         ("10.0.0.7", "ephemeral", "1000", "alice"),
         ("10.0.0.7", "443", "", ""),
@@ -81,9 +95,11 @@ def test_connections_name_the_other_end_once_a_user(accounts: Accounts) -> None:
 
 def test_ports_name_their_program(accounts: Accounts) -> None:
     """As far as it is known."""
-    found = [Socket(pid, 6, "::", port, listening=True) for pid, port in ((7, 8080), (7, 40_000), (None, 22))]
-    found.append(Socket(7, 6, "10.0.0.7", 443, listening=False))
-    assert [dict(row) for row in listening(found, HERE, accounts)] == [
+    found = [
+        Socket(who, 6, "::", port, listening=True) for who, port in ((CURL, 8080), (CURL, 40_000), (None, 22))
+    ]
+    found.append(Socket(CURL, 6, "10.0.0.7", 443, listening=False))
+    assert [dict(row) for row in listening(found, accounts)] == [
         {"address": "::", "name": "curl", "port": "8080", "protocol": "6", "uid": "1000", "username": "alice"},
         {
             "address": "::",

@@ -75,14 +75,15 @@ def test_osquerys_directory_is_not_written_to(tmp_path: Path, monkeypatch: pytes
     osquery.mkdir()
     (tmp_path / "link").symlink_to(osquery)
     monkeypatch.setattr(output, "OSQUERY", osquery)
-    for place in (osquery / "x.log", tmp_path / "link" / "x.log"):
+    (tmp_path / "leads in").symlink_to(osquery / "x.log")
+    for place in (osquery / "x.log", tmp_path / "link" / "x.log", tmp_path / "leads in"):
         with pytest.raises(ConfigError, match="osquery's own directory"):
             Recording(place, "ws1")
     assert list(osquery.iterdir()) == []
     Recording(osquery / "x.log", "ws1", force=True).close()
 
 
-@pytest.mark.parametrize("kind", ["directory", "link", "fifo", "foreign", "missing"])
+@pytest.mark.parametrize("kind", ["directory", "link", "circle", "fifo", "foreign", "missing"])
 def test_what_is_no_file_of_ours_is_refused(path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with a sentence that says what it is."""
     expected: type[AnomalyError] = ConfigError
@@ -91,6 +92,9 @@ def test_what_is_no_file_of_ours_is_refused(path: Path, kind: str, monkeypatch: 
         words = "is a directory. Name a file: anomaly record -l FILE"
     elif kind == "link":
         path.symlink_to(path.parent / "elsewhere")
+        words = "is a symbolic link"
+    elif kind == "circle":
+        path.symlink_to(path)
         words = "is a symbolic link"
     elif kind == "fifo":
         os.mkfifo(path)

@@ -14,7 +14,10 @@ import psutil
 import pytest
 
 from anomaly.recording.accounts import Accounts, Home
+from anomaly.recording.descriptors import Held
+from anomaly.recording.network import Socket
 from anomaly.recording.pack import Look, Query, queries
+from anomaly.recording.processes import Program
 from anomaly.recording.rows import Row
 from tests.test_conf import _PACK, _TABLES
 
@@ -30,6 +33,8 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Row
     (tmp_path / "proc/net").mkdir(parents=True)
     (tmp_path / "proc/modules").write_text("dm_crypt 1 0 - Live 0x0\n")
     (tmp_path / "proc/net/arp").write_text("head\n10.0.0.1 0x1 0x2 00:00:5e:00:53:01 * eth0\n")
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        (tmp_path / "proc/net" / name).symlink_to(f"/proc/net/{name}")
     (tmp_path / ".bash_history").write_text("ls\n")
     session = SimpleNamespace(name="alice", terminal="pts/0", host="", started=1.0, pid=1)
     monkeypatch.setattr(psutil, "users", lambda: [session])
@@ -91,17 +96,26 @@ def test_this_machines_rows_name_their_user(found: dict[str, list[Row]]) -> None
 
 
 def test_the_machine_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five queries share one walk over the processes, and two one list of sockets."""
+    """Queries share one walk over the processes, one over what they hold, and one list of sockets."""
     calls = []
 
-    def count(what: str) -> list[object]:
-        calls.append(what)
+    def programs() -> list[Program]:
+        calls.append("programs")
         return []
 
-    monkeypatch.setattr("anomaly.recording.processes.programs", lambda: count("programs"))
-    monkeypatch.setattr("anomaly.recording.network.sockets", lambda: count("sockets"))
+    def held(_: object) -> Held:
+        calls.append("held")
+        return Held(set(), {})
+
+    def sockets(*_: object) -> list[Socket]:
+        calls.append("sockets")
+        return []
+
+    monkeypatch.setattr("anomaly.recording.processes.programs", programs)
+    monkeypatch.setattr("anomaly.recording.descriptors.held", held)
+    monkeypatch.setattr("anomaly.recording.network.sockets", sockets)
     accounts = Accounts()
     look = Look(accounts)
     for query in queries(accounts, history=False):
         list(query.rows(look))
-    assert sorted(calls) == ["programs", "sockets"]
+    assert sorted(calls) == ["held", "programs", "sockets"]
