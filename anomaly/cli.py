@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly import __version__, cli_config, cli_doctor, cli_models, options, terminal
+from anomaly import __version__, cli_config, cli_doctor, cli_models, cli_record, options, terminal
 from anomaly.errors import AnomalyError
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def main() -> None:
 main.add_command(cli_models.models)
 main.add_command(cli_config.config)
 main.add_command(cli_doctor.doctor)
+main.add_command(cli_record.record)
 
 
 @main.command()
@@ -166,7 +167,7 @@ def predict(ctx: click.Context, /, output: str, fail_on: str | None, **_: object
 
 
 @main.command()
-@click.option("--user", metavar="NAME", required=True, help="Whose model.")
+@click.option("--user", type=options.UserName(), metavar="NAME", required=True, help="Whose model.")
 @click.option("--own", type=options.Place(), multiple=True, help="A log of the user's; may be given again.")
 @click.option("--other", type=options.Place(), multiple=True, help="A log of somebody else; may be given again.")
 @click.option("--labels", type=options.Place(), help="Table whose column 'line' names others' lines in --own.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from anomaly.config import DEFAULT_LOG, default_directory, load
 from anomaly.errors import ConfigError
@@ -37,6 +38,17 @@ class Place(click.Path):
         if value == "":
             self.fail("the path is empty.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class UserName(click.types.StringParamType):
+    """A user's name, which shells complete from the models."""
+
+    def shell_complete(self, ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Offer whoever has a model in the directory that the line, the environment or the default names."""
+        from anomaly.completion import users  # noqa: PLC0415 - only where something is completed
+
+        models = ctx.params.get("models") or default_directory("models")
+        return [CompletionItem(name) for name in users(models, incomplete)]
 
 
 _PATH = Place()
@@ -195,7 +207,7 @@ def max_line(function: F) -> F:
 def user(function: F) -> F:
     """Add ``--user`` and ``--all-users``, one of which is needed."""
     function = click.option("--all-users", is_flag=True, help="Every user.")(function)
-    return click.option("--user", metavar="NAME", help="One user.")(function)
+    return click.option("--user", type=UserName(), metavar="NAME", help="One user.")(function)
 
 
 def chosen_user(name: str | None, all_users: bool) -> str | None:  # noqa: FBT001 - as click gives it

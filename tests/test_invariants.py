@@ -190,7 +190,7 @@ def test_3_predict_imports_no_framework(trained: Trained, log: Path, tmp_path: P
         *("--models", str(models), "--state", str(tmp_path / "state"), "--format", "json"),
     )
     assert "numpy" in found
-    assert not found & {"tensorflow", "keras", "sklearn", "scipy", "pandas", "rich"}
+    assert not found & {"tensorflow", "keras", "sklearn", "scipy", "pandas", "rich", "psutil"}
 
 
 @pytest.mark.parametrize("command", [["users", "-l"], ["models", "list"]])
@@ -207,7 +207,14 @@ def test_3_looking_around_imports_no_framework(command: list[str], trained: Trai
 )
 def test_3_help_imports_no_numpy(command: list[str]) -> None:
     """Help costs none of the heavy rooms, and neither does looking at settings."""
-    assert not imported(*command) & {"numpy", "tensorflow", "sklearn", "scipy", "watchdog", "rich"}
+    assert not imported(*command) & {"numpy", "tensorflow", "sklearn", "scipy", "watchdog", "rich", "psutil"}
+
+
+def test_3_recording_imports_no_numpy(tmp_path: Path) -> None:
+    """Looking at the machine is as light as it can be; psutil is for this command alone."""
+    found = imported("record", "--once", "--no-history", "-l", str(tmp_path / "recorded.results.log"))
+    assert "psutil" in found
+    assert not found & {"numpy", "tensorflow", "sklearn", "scipy", "watchdog", "rich"}
 
 
 # 4. Memory does not grow with the log, and training reads it once.
