@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly import __version__, cli_models, cli_status, options, terminal
+from anomaly import __version__, cli_forget, cli_models, cli_status, options, options_metrics, terminal
 from anomaly.errors import AnomalyError
 
 if TYPE_CHECKING:
+    from anomaly.board import Board
     from anomaly.enrolment import Enrolment
+    from anomaly.options_metrics import Served, Written
     from anomaly.renewal import Prediction
     from anomaly.tally import Tally
 
@@ -78,6 +81,7 @@ def main() -> None:
 
 main.add_command(cli_models.models)
 main.add_command(cli_status.status)
+main.add_command(cli_forget.forget)
 
 
 @main.command()
@@ -131,6 +135,7 @@ def train(
 @options.state
 @options.output_format
 @options.adapt
+@options_metrics.metrics
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new actions, or end.")
 @click.option(
     "--from",
@@ -283,6 +288,7 @@ def demo(algorithm: str) -> None:
 @options.state
 @options.output_format
 @options.adapt
+@options_metrics.metrics
 @click.pass_context
 def run(
     ctx: click.Context, /, algorithm: str, log: Path, olddir: Path | None, models: Path, output: str, **_: object
@@ -317,6 +323,15 @@ def _asked(parameters: Mapping[str, Any]) -> Prediction:
     return Prediction(user=user, follow=parameters.get("follow", True), **chosen)
 
 
+def _exposed(where: Served | Written | None, board: Board) -> AbstractContextManager[object]:
+    """Show metrics where that is asked for; who does not ask pays nothing."""
+    if where is None:
+        return nullcontext()
+    from anomaly.exposure import exposed
+
+    return exposed(where, board, terminal.say)
+
+
 def _predict(ctx: click.Context, output: str) -> Tally:
     from anomaly.control import Control, Overdue
     from anomaly.prediction import check_read, prepare
@@ -334,6 +349,7 @@ def _predict(ctx: click.Context, output: str) -> Tally:
                 again=lambda: _asked(options.again(ctx)),
                 notifier=Notifier.from_environment(os.environ),
             ) as follower,
+            _exposed(ctx.params["metrics"], follower.board),
         ):
             tally = follower.run(control)
             remark = check_read(asked, follower)

@@ -16,7 +16,7 @@ EXIT_BEHIND = 21
 
 
 @click.command()
-@click.option("-l", "--log", type=options.Place(), help="Tell of this log alone; by default of each that is known.")
+@click.option("-l", "--log", type=options.Place(), help="This log alone; by default each that is known.")
 @options.olddir
 @options.models
 @options.state
@@ -50,10 +50,10 @@ def status(
       anomaly status --json | jq '.users[] | select(.risk >= 25) | .user'
       anomaly status --fail-if-behind 300 > /dev/null || echo "nobody watches"
     """
+    import msgspec
+
     from anomaly.status import Asked, watches
     from anomaly.statustext import sheet
-
-    import msgspec
 
     found = watches(Asked(state, models, log, user, olddir), say)
     if not found:

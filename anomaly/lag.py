@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,19 +54,16 @@ def lag(log: Path, place: Position, olddir: Path | None, now: float) -> Lag:
 
 
 def _left(member: Member, place: Position) -> int:
-    """Return the bytes behind a place in a file; of a compressed one that cannot be told, and it is read to its end."""
+    """Return the bytes behind a place in a file: none in a compressed one, of which that cannot be told."""
     return 0 if member.compressed else max(member.size - place.offset, 0)
 
 
 def _waited(log: Path, place: Position, olddir: Path | None, now: float) -> float | None:
-    """Return the seconds since the first unread action, by its own time."""
-    with LogSource(log, start=place, follow=False, olddir=olddir) as source:
-        lines = source.read(_PEEKED, timeout=0.0)
-    return next((max(now - time, 0.0) for time in _times([line.data for line in lines]) if time), None)
-
-
-def _times(lines: Sequence[bytes]) -> list[int]:
+    """Return the seconds since the first unread action that says its time."""
     parser = Parser()
-    return [
-        parsed[0].time for data in lines if not isinstance(parsed := parser.parse(data), Skipped) and len(parsed) > 0
-    ]
+    with LogSource(log, start=place, follow=False, olddir=olddir) as source:
+        for line in source.read(_PEEKED, timeout=0.0):
+            parsed = parser.parse(line.data)
+            if not isinstance(parsed, Skipped) and parsed[0].time:
+                return max(now - parsed[0].time, 0.0)
+    return None

@@ -43,7 +43,7 @@ def opened(directory: Path) -> Iterator[int | None]:
         yield None
         return
     except OSError as error:
-        raise StateError(f"{directory} cannot be used: {error.strerror}; give the right one with --state.") from error
+        raise StateError(f"{directory} cannot be used: {error.strerror}; name another with --state.") from error
     try:
         if (reason := refusal(directory, os.fstat(folder))) is not None:
             raise StateRefused(f"{reason}, or give another directory with --state.")

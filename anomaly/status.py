@@ -49,7 +49,7 @@ class Standing(msgspec.Struct):
     criticals: int = 0
     alerts: int = 0
     drift: float | None = None
-    """Share of the last learned windows that would have surprised the model as trained; None for nothing learned."""
+    """As :attr:`anomaly.adaptation.Progress.drift`; None where nothing was learned."""
 
 
 class Watch(msgspec.Struct):
@@ -192,13 +192,15 @@ def _standings(
     for row in snapshot.rows if snapshot is not None else ():
         owner = next((key for key in keys(row.host, row.user) if key in roster), None)
         told.add(owner or row.user)
-        yield _of(row, snapshot.day if snapshot is not None else 0, _drift(store, owner, row.model.version, name, say))
+        drift = _drift(store, owner, row.model.version, name, say)
+        yield _of(row, snapshot.day if snapshot is not None else 0, drift)
     for user, state in checkpoint.users.items() if checkpoint is not None else ():
         if user not in told:
             told.add(user)
             algorithm, version, _ = state.model or (None, None, "")
-            drift = _drift(store, user, version, name, say)
-            yield Standing(user, None, "ready" if algorithm else "none", algorithm, version, risk=state.risk, drift=drift)
+            standing = Standing(user, None, "ready" if algorithm else "none", algorithm, version, risk=state.risk)
+            standing.drift = _drift(store, user, version, name, say)
+            yield standing
     only = snapshot.user if snapshot is not None else None
     for user in sorted(roster - told):
         if only in (None, user):
