@@ -12,11 +12,13 @@ from anomaly.sinks.visible import visible
 from anomaly.terminal import say
 
 _NOT_ERASED = """\
-Not erased, since it is not kept by anomaly or not kept by user:
-- the log and its archives: training on them again learns the user again;
-- the background and the models of others who were learned together with the user hold values and the name:
-  once the log is without the user, run anomaly train --all-users and then anomaly models prune --keep 1;
-- scores and alerts that went elsewhere (the journal, files, other machines), metrics, reports and backups.
+Not erased, since anomaly does not keep it, or not by user:
+- the log and its archives: training on them again learns the user again
+- the background, and the models of others who were learned together with the
+  user: they hold values and the name. Once the log is without the user, run:
+  anomaly train --all-users, and then: anomaly models prune --keep 1
+- scores and alerts that went elsewhere (the journal, files, other machines),
+  metrics, reports and backups
 """
 
 

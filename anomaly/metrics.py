@@ -20,8 +20,8 @@ from anomaly.records import Severity
 RISKIEST = 200
 """Users that have a metric of their own: each costs the receiver a series, and names are the log's to choose."""
 
-_NO_SEVERITY = dict.fromkeys(Severity, 0)
-_NO_ALERT = {severity: 0 for severity in Severity if severity.rank}
+_NO_SEVERITY: dict[str, int] = dict.fromkeys(Severity, 0)
+_NO_ALERT: dict[str, int] = {severity: 0 for severity in Severity if severity.rank}
 
 
 class BoardCollector(Collector):
@@ -62,8 +62,8 @@ def _of_run(board: Board) -> Iterator[Metric]:
     yield _counter("anomaly_actions_scored", "Actions that a model gave a score.", tally.scored)
     yield _counters("anomaly_lines_skipped", "Lines that are no result.", "reason", tally.skipped)
     # A rate needs the zero before the first one.
-    yield _counters("anomaly_scores", "Actions by severity.", "severity", _NO_SEVERITY | dict(tally.severities))
-    yield _counters("anomaly_alerts", "Alerts, each counted once.", "severity", _NO_ALERT | dict(board.alerts))
+    yield _counters("anomaly_scores", "Actions by severity.", "severity", {**_NO_SEVERITY, **tally.severities})
+    yield _counters("anomaly_alerts", "Alerts, each counted once.", "severity", {**_NO_ALERT, **board.alerts})
     yield _counters("anomaly_sink_failures", "Writings that failed.", "sink", board.failures)
     yield _counter("anomaly_checkpoint_errors", "Checkpoints that could not be written.", tally.checkpoint_errors)
     yield _gauge("anomaly_checkpoint_age_seconds", "Time since a checkpoint held all that was read.", board.unsafe)

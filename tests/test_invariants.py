@@ -190,7 +190,7 @@ def test_3_predict_imports_no_framework(trained: Trained, log: Path, tmp_path: P
         *("--models", str(models), "--state", str(tmp_path / "state"), "--format", "json"),
     )
     assert "numpy" in found
-    assert not found & {"tensorflow", "keras", "sklearn", "scipy", "pandas", "rich"}
+    assert not found & {"tensorflow", "keras", "sklearn", "scipy", "pandas", "rich", "prometheus_client"}
 
 
 @pytest.mark.parametrize("command", [["users", "-l"], ["models", "list"]])
