@@ -20,8 +20,7 @@ from anomaly.records import Severity
 RISKIEST = 200
 """Users that have a metric of their own: each costs the receiver a series, and names are the log's to choose."""
 
-_NO_SEVERITY: dict[str, int] = dict.fromkeys(Severity, 0)
-_NO_ALERT: dict[str, int] = {severity: 0 for severity in Severity if severity.rank}
+_NONE = {severity.value: 0 for severity in Severity if severity.rank}
 
 
 class BoardCollector(Collector):
@@ -62,8 +61,8 @@ def _of_run(board: Board) -> Iterator[Metric]:
     yield _counter("anomaly_actions_scored", "Actions that a model gave a score.", tally.scored)
     yield _counters("anomaly_lines_skipped", "Lines that are no result.", "reason", tally.skipped)
     # A rate needs the zero before the first one.
-    yield _counters("anomaly_scores", "Actions by severity.", "severity", {**_NO_SEVERITY, **tally.severities})
-    yield _counters("anomaly_alerts", "Alerts, each counted once.", "severity", {**_NO_ALERT, **board.alerts})
+    yield _counters("anomaly_scores", "Actions by severity.", "severity", _NONE | _named(tally.severities))
+    yield _counters("anomaly_alerts", "Alerts, each counted once.", "severity", _NONE | _named(board.alerts))
     yield _counters("anomaly_sink_failures", "Writings that failed.", "sink", board.failures)
     yield _counter("anomaly_checkpoint_errors", "Checkpoints that could not be written.", tally.checkpoint_errors)
     yield _gauge("anomaly_checkpoint_age_seconds", "Time since a checkpoint held all that was read.", board.unsafe)
@@ -90,6 +89,11 @@ def _risks(rows: Iterable[Row]) -> GaugeMetricFamily:
             told.add((user, host))
             family.add_metric((user, host), risk)
     return family
+
+
+def _named(counts: Counter[Severity]) -> dict[str, int]:
+    """Give counts by the names of severities; copied in one step, since another thread may add to them."""
+    return {severity.value: count for severity, count in dict(counts).items()}
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
