@@ -13,7 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from anomaly.records import Alert, ModelRef, Score, Severity
+from anomaly.records import ALARM, Alert, ModelRef, Score, Severity
 from anomaly.sources.interface import Source
 from anomaly.tally import Tally
 
@@ -25,7 +25,7 @@ SETTLED = 1.0
 
 _DAY = 86_400
 _LONGEST = 256  # of a user's name or a host's; longer ones are told apart by nobody
-_WORTH_A_WORD = 20.0  # score or risk below which there is no severity
+_NOTICE, _WARNING, _CRITICAL = 20.0, 30.0, 50.0  # as in Severity; a test compares them
 _UNKNOWN = ModelRef(None, None, "none")
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
@@ -130,8 +130,8 @@ class Board:
                 row.score_of_day = rare
             if risk is not None and risk > row.risk_of_day:
                 row.risk_of_day = risk
-            if (rare is not None and rare >= _WORTH_A_WORD) or (risk is not None and risk >= _WORTH_A_WORD):
-                _count(row, score.severity)
+            if (rare is not None and rare >= _NOTICE) or (risk is not None and risk >= _NOTICE):
+                _count(row, score)
             latest[row] = score
         for row, score in latest.items():
             row.last, row.risk, row.model, row.turn = score.action.time, score.risk, score.model, self._turn
@@ -225,13 +225,18 @@ def _turn_page(row: Row, moment: int) -> None:
         row.begin_day(day)
 
 
-def _count(row: Row, severity: Severity) -> None:
-    if severity is Severity.NOTICE:
-        row.notices += 1
-    elif severity is Severity.WARNING:
-        row.warnings += 1
-    elif severity is Severity.CRITICAL:
+def _count(row: Row, score: Score) -> None:
+    """Count an action by its severity; in an attack there are thousands, and the score's own property is slow."""
+    if score.action.baseline or score.model.state == "learning":
+        return
+    risk = score.risk or 0.0
+    worst = max(score.score or 0.0, risk)
+    if worst >= _CRITICAL:
         row.criticals += 1
+    elif worst >= _WARNING or risk >= ALARM:
+        row.warnings += 1
+    else:
+        row.notices += 1
 
 
 def _nothing() -> None:

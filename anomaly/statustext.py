@@ -12,7 +12,6 @@ from anomaly.status import Standing, Watch
 from anomaly.tally import skipped
 
 _WIDTH = 80
-_USER = 14
 
 
 def sheet(watches: Sequence[Watch]) -> Iterator[str]:
@@ -64,13 +63,13 @@ def _behind(watch: Watch) -> str:
 
 def _table(users: Sequence[Standing]) -> Iterator[str]:
     names = Counter(one.user for one in users)
-    yield _row(_padded("user"), "state", "model", "actions", "last action", "risk", "alerts", "drift")
+    yield _row("user", "state", "model", "actions", "last action", "risk", "alerts", "drift")
     for one in users:
         several = names[one.user] > 1 and one.host is not None
         yield _row(
-            _padded(visible(f"{one.user}@{one.host}" if several else one.user, _USER)),
-            visible(one.state, 8),
-            visible(f"{one.algorithm} {one.version}", 9) if one.algorithm is not None else "-",
+            f"{one.user}@{one.host}" if several else one.user,
+            one.state,
+            f"{one.algorithm} {one.version}" if one.algorithm is not None else "-",
             f"{one.actions:,}",
             (timestamp(one.last or 0) or "-")[:16].replace("T", " "),
             "-" if one.risk is None else f"{one.risk:.1f}",
@@ -80,11 +79,14 @@ def _table(users: Sequence[Standing]) -> Iterator[str]:
 
 
 def _row(user: str, state: str, model: str, actions: str, last: str, risk: str, alerts: str, drift: str) -> str:
-    return f"{user} {state:<8} {model:<9} {actions:>9} {last:<16} {risk:>5} {alerts:>6} {drift:>5}"
+    names = f"{_cell(user, 14)} {_cell(state, 8)} {_cell(model, 9)}"
+    return f"{names} {actions:>9} {last:<16} {risk:>5} {alerts:>6} {drift:>5}"
 
 
-def _padded(user: str) -> str:
-    return user + " " * (_USER - columns(user))
+def _cell(text: str, width: int) -> str:
+    """Escape text and give it its width, as a terminal counts it."""
+    shown = visible(text, width)
+    return shown + " " * (width - columns(shown))
 
 
 def _counts(counts: dict[str, int]) -> str:

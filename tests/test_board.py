@@ -92,6 +92,26 @@ def test_a_users_row_says_what_was_last_and_what_was_worst_today(board: Board) -
     assert (bob.actions, bob.risk, bob.score_of_day) == (1, None, 0.0)
 
 
+_POINTS = st.none() | st.floats(0, 100) | st.sampled_from([20.0, 25.0, 30.0, 50.0])
+
+
+@given(_POINTS, _POINTS, st.booleans(), st.sampled_from(["ready", "learning", "drifted"]))
+def test_an_action_is_counted_by_the_severity_of_its_score(
+    rare: float | None,
+    risk: float | None,
+    baseline: bool,  # noqa: FBT001 - drawn
+    state: str,
+) -> None:
+    """The board's quick rule is that of the score itself."""
+    action = Action(NOON, "ws1", "alice", "shell_history", "added", {}, baseline)
+    one = Score("f:0", action, rare, risk, 1.0, ModelRef("OCSVM", 3, state))
+    board = Board(Tally())
+    board.take([one])
+    (row,) = board.rows()
+    counted = {Severity.NOTICE: row.notices, Severity.WARNING: row.warnings, Severity.CRITICAL: row.criticals}
+    assert counted == {severity: int(severity is one.severity) for severity in counted}
+
+
 def test_another_day_of_the_log_begins_anew_and_a_late_line_does_not(board: Board) -> None:
     """What is of the day goes with it; a line of the day before changes nothing, a clock set back does."""
     board.take([score(rare=35.0)])
