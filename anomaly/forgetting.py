@@ -98,11 +98,13 @@ class Forgetting:
 
     def _in_states(self) -> Iterator[Trace]:
         with state_files.opened(self._state) as folder:
-            for name in state_files.names(folder) if folder is not None else ():
+            if folder is None:
+                return
+            for name in state_files.names(folder):
                 for ending in _REMAINS:
-                    yield from self._remains(folder or 0, f"{name}{ending}")
-                yield from self._in_checkpoint(folder or 0, name)
-                yield from self._in_status(folder or 0, f"{name}{state_files.STATUS}")
+                    yield from self._remains(folder, f"{name}{ending}")
+                yield from self._in_checkpoint(folder, name)
+                yield from self._in_status(folder, f"{name}{state_files.STATUS}")
 
     def _remains(self, folder: int, file: str) -> Iterator[Trace]:
         """Find files that were given up: nobody reads them, so they are removed whole."""

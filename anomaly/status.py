@@ -124,12 +124,12 @@ def watches(asked: Asked, say: Say, clock: Callable[[], float] = time.time) -> l
     StateRefused, ModelRefused
         Others may write the directory of states, or of models.
     """
-    store, found = Store(asked.models), []
+    store = Store(asked.models)
+    found: list[Watch] = []
     with state_files.opened(asked.state) as folder:
-        for name in state_files.names(folder) if folder is not None else ():
-            watch = _watch(asked, folder or 0, name, store, say, clock)
-            if watch is not None:
-                found.append(watch)
+        if folder is not None:
+            told = (_watch(asked, folder, name, store, say, clock) for name in state_files.names(folder))
+            found = [watch for watch in told if watch is not None]
     if not found and asked.log is None:
         users = [_unseen(store, user, None, say) for user in store.users() if asked.user in (None, user)]
         found = [Watch(None, None, False, None, None, None, None, None, users=users)] if users else []  # noqa: FBT003 - a record
