@@ -5,17 +5,30 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly import __version__, cli_config, cli_doctor, cli_models, cli_record, options, terminal
+from anomaly import (
+    __version__,
+    cli_config,
+    cli_doctor,
+    cli_forget,
+    cli_models,
+    cli_record,
+    cli_status,
+    options,
+    options_alerts,
+    terminal,
+)
 from anomaly.errors import AnomalyError
 
 if TYPE_CHECKING:
+    from anomaly.board import Board
     from anomaly.enrolment import Enrolment
-    from anomaly.renewal import Prediction
+        from anomaly.renewal import Prediction
     from anomaly.tally import Tally
 
 EXIT_FOUND = 20
@@ -80,6 +93,8 @@ main.add_command(cli_models.models)
 main.add_command(cli_config.config)
 main.add_command(cli_doctor.doctor)
 main.add_command(cli_record.record)
+main.add_command(cli_status.status)
+main.add_command(cli_forget.forget)
 
 
 @main.command()
@@ -133,6 +148,7 @@ def train(
 @options.state
 @options.output_format
 @options.adapt
+@options_alerts.metrics
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new actions, or end.")
 @click.option(
     "--from",
@@ -279,6 +295,7 @@ def demo(algorithm: str) -> None:
 @options.state
 @options.output_format
 @options.adapt
+@options_alerts.metrics
 @click.pass_context
 def run(
     ctx: click.Context, /, algorithm: str, log: Path, olddir: Path | None, models: Path, output: str, **_: object
@@ -313,6 +330,16 @@ def _asked(parameters: Mapping[str, Any]) -> Prediction:
     return Prediction(user=user, follow=parameters.get("follow", True), **chosen)
 
 
+def _exposed(address: str | None, board: Board) -> AbstractContextManager[object]:
+    """Show metrics where that is asked for; who does not ask pays nothing."""
+    if address is None:
+        return nullcontext()
+    from anomaly.exposure import exposed
+    from anomaly.metrics_address import place
+
+    return exposed(place(address), board, terminal.say)
+
+
 def _predict(ctx: click.Context, output: str) -> Tally:
     from anomaly.control import Control, Overdue
     from anomaly.prediction import check_read, prepare
@@ -330,6 +357,7 @@ def _predict(ctx: click.Context, output: str) -> Tally:
                 again=lambda: _asked(options.again(ctx)),
                 notifier=Notifier.from_environment(os.environ),
             ) as follower,
+            _exposed(ctx.params["metrics"], follower.board),
         ):
             tally = follower.run(control)
             remark = check_read(asked, follower)

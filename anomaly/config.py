@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +13,12 @@ import platformdirs
 
 from anomaly.advice import nearest
 from anomaly.errors import ConfigError
+from anomaly.metrics_address import place
 
 DEFAULT_LOG = "/var/log/osquery/osqueryd.results.log"
 
 MOST_ALERTS = 10_000.0
 """Largest budget of alerts per user and day: more is no budget."""
-
-METRICS = re.compile(r"textfile:.+|(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}")
-"""Where metrics may go: an address to listen on, or a file for the node exporter."""
 
 _ALGORITHMS = ("LSTM", "OCSVM", "BOTH")
 _Place = Annotated[str, msgspec.Meta(min_length=1)]
@@ -75,29 +72,16 @@ def load(path: Path) -> dict[str, Any]:
     return values
 
 
-def metrics_problem(address: str) -> str | None:
-    """Say why metrics cannot go to an address; None where they can.
-
-    >>> metrics_problem("127.0.0.1:9477"), metrics_problem("textfile:/run/anomaly.prom")
-    (None, None)
-    >>> metrics_problem("9477")
-    "'9477' is neither HOST:PORT nor textfile:PATH"
-    """
-    port = address.rpartition(":")[2]
-    if not METRICS.fullmatch(address):
-        return f"{address!r} is neither HOST:PORT nor textfile:PATH"
-    if not address.startswith("textfile:") and not 1 <= int(port) <= 65535:
-        return f"there is no port {port}; the highest is 65535"
-    return None
-
-
 def _misfits(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what the types of :class:`Settings` cannot say."""
     algorithm = values.get("algorithm")
     if algorithm is not None and algorithm.upper() not in _ALGORITHMS:
         yield "algorithm", f"there is no algorithm {algorithm!r}. {nearest(algorithm.upper(), _ALGORITHMS)}"
-    if "metrics" in values and (reason := metrics_problem(values["metrics"])):
-        yield "metrics", reason
+    if "metrics" in values:
+        try:
+            place(values["metrics"])
+        except ConfigError as error:
+            yield "metrics", str(error)
 
 
 def checkout() -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from anomaly.board import Board
 from anomaly.control import Control
 from anomaly.errors import StateError
 from anomaly.osquery import Action, Parser, Skipped
@@ -87,6 +88,8 @@ class Follower:
         self.reload: Callable[[], None] = _nothing
         """Called between two batches when a reload was asked for."""
         self.tally = Tally()
+        self.board = Board(self.tally)
+        """What is known while it goes on, for who wants to see it."""
         self._checkpoint = checkpoint
         self._log = log
         self._notifier = notifier or Notifier()
@@ -117,6 +120,7 @@ class Follower:
         if self._unsaved and not self.save():
             self._say("The last checkpoint was not written: what came since the one before comes again.")
         self._count_long_lines()
+        self.board.look(self.source, safe=not self._unsaved)
         return self.tally
 
     def _score(self, lines: Sequence[Line]) -> None:
@@ -147,6 +151,7 @@ class Follower:
 
     def _show(self, scores: list[Score]) -> None:
         self.tally.count(scores)
+        self.board.take(scores)
         if shown := [score for score in scores if self.shown(score)]:
             self.sink.write(shown)
         self._notifier.watchdog()
@@ -200,6 +205,7 @@ class Follower:
         if now - self._stated >= STATE:
             self._stated = now
             self._notifier.status(self._status(now))
+            self.board.look(self.source, safe=not self._unsaved)
 
     def _status(self, now: float) -> str:
         waiting = self.source.backlog

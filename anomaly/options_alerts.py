@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
-from anomaly.config import MOST_ALERTS, metrics_problem
+from anomaly.config import MOST_ALERTS
+from anomaly.errors import ConfigError
+from anomaly.metrics_address import place
 from anomaly.options import SEVERITIES, F, Place
 
 
@@ -60,7 +62,7 @@ def metrics(function: F) -> F:
         "--metrics",
         type=_Metrics(),
         envvar="ANOMALY_METRICS",
-        help="Where metrics for Prometheus are: HOST:PORT, or textfile:PATH (ANOMALY_METRICS).",
+        help="Show metrics for Prometheus at 127.0.0.1:PORT, or in textfile:/PATH/X.prom (ANOMALY_METRICS).",
     )(function)
 
 
@@ -83,6 +85,8 @@ class _Metrics(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
         """Refuse what metrics cannot go to."""
-        if (reason := metrics_problem(str(value))) is not None:
-            self.fail(f"{reason}.", param, ctx)
+        try:
+            place(str(value))
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
         return str(value)

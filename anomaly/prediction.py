@@ -28,6 +28,7 @@ from anomaly.sources.stdin import STDIN, StdinSource
 from anomaly.sources.tail import LogSource
 from anomaly.spread import Post, Spread
 from anomaly.standings import ROOM
+from anomaly.statusfile import StatusFile
 from anomaly.store import Store
 from anomaly.systemd import Notifier
 
@@ -117,6 +118,10 @@ def prepare(
             notifier=notifier,
             say=say,
         )
+        if file is not None:
+            status = StatusFile(asked.state, name, asked.log, asked.user, say)
+            stack.callback(status.keep, follower.board, now=True)
+            status.attach(follower.board, resume=asked.begin == "checkpoint")
         if isinstance(scorer, Scorer):  # a backlog that is spread is scored by the models it began with
             renewal = Renewal(asked, registry, follower, scorer, again or (lambda: asked), say)
             follower.look, follower.reload = renewal.look, renewal.reload

@@ -233,6 +233,21 @@ class Store:
                     os.unlink(f"{version}.{name}{LEARNED}", dir_fd=folder)
         return old
 
+    def files(self, user: str) -> list[str]:
+        """Return the names of all files that are kept of a user, whatever they are."""
+        with self._user(user) as folder:
+            return sorted(os.listdir(folder)) if folder is not None else []
+
+    def erase(self, user: str) -> None:
+        """Delete everything that is kept of a user; raises what :meth:`save` does."""
+        name = encode_user(user)
+        with self._writing() as root:
+            with self._existing(root, user) as folder:
+                for file in os.listdir(folder):
+                    os.unlink(file, dir_fd=folder)
+            os.rmdir(name, dir_fd=root)
+            os.fsync(root)
+
     @contextmanager
     def _open(self) -> Iterator[int | None]:
         with directory(self.directory, None) as root:

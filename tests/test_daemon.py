@@ -299,3 +299,14 @@ def test_a_failing_checkpoint_is_survived_and_said(
     assert said[0].startswith("The disk is full. Scoring goes on")
     assert said[1] == "The last checkpoint was not written: what came since the one before comes again."
     assert tally.checkpoint_errors == tries >= 5
+
+
+def test_the_board_knows_of_all_that_was_scored(follow: Callable[..., Follower], event: Event) -> None:
+    """What is not shown is counted too, and at the end everything is safe and nothing waits."""
+    follower = follow([event("alice"), event("bob"), b"x", event("alice")], Kept(), shown=lambda _: False)
+    changes: list[int] = []
+    follower.board.changed = lambda: changes.append(follower.board.tally.lines)
+    follower.run()
+    assert {row.user: row.actions for row in follower.board.rows()} == {"alice": 2, "bob": 1}
+    assert (follower.board.backlog, follower.board.behind) == (0, 0.0)
+    assert changes[-1] == 4

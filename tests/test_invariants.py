@@ -190,7 +190,8 @@ def test_3_predict_imports_no_framework(trained: Trained, log: Path, tmp_path: P
         *("--models", str(models), "--state", str(tmp_path / "state"), "--format", "json"),
     )
     assert "numpy" in found
-    assert not found & {"tensorflow", "keras", "sklearn", "scipy", "pandas", "rich", "psutil"}
+    frameworks = {"tensorflow", "keras", "sklearn", "scipy", "pandas"}
+    assert not found & {*frameworks, "rich", "psutil", "prometheus_client", "jinja2", "plotly", "textual"}
 
 
 @pytest.mark.parametrize("command", [["users", "-l"], ["models", "list"]])

@@ -233,7 +233,7 @@ def test_predict_spreads_a_long_backlog(
     assert [(s.action, s.score, s.risk, s.reasons) for s in sink.scores] == [
         (s.action, s.score, s.risk, s.reasons) for s in expected
     ]
-    (checkpoint,) = (tmp_path / "state").glob("*.json")
+    (checkpoint,) = (tmp_path / "state").glob("*[0-9a-f].json")
     users = json.loads(checkpoint.read_bytes())["users"]
     assert users.keys() == {score.action.user for score in expected if score.risk is not None}
 

@@ -99,7 +99,7 @@ class Place:
 
     def checkpoint(self) -> bytes:
         """Return the checkpoint on disk, nothing where there is none."""
-        return b"".join(path.read_bytes() for path in self.state.glob("*.json"))
+        return b"".join(path.read_bytes() for path in self.state.glob("*[0-9a-f].json"))
 
 
 class How(TypedDict, total=False):

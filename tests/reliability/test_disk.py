@@ -193,7 +193,7 @@ def test_a_checkpoint_that_is_none_is_kept_aside(place: Place, start: Start, act
     first = start("--no-follow")
     assert first.end() == 0
     assert len(first.ids) == 2
-    (checkpoint,) = place.state.glob("*.json")
+    (checkpoint,) = place.state.glob("*[0-9a-f].json")
     for kind, content in HOSTILE.items():
         checkpoint.write_bytes(content)
         if kind == "huge":
@@ -215,7 +215,7 @@ def test_after_a_checkpoint_that_was_none_there_is_one(
     place.append(next(actions), next(actions))
     place.state.mkdir(0o700)
     assert start("--no-follow").end() == 0
-    (checkpoint,) = place.state.glob("*.json")
+    (checkpoint,) = place.state.glob("*[0-9a-f].json")
     checkpoint.write_bytes(HOSTILE["random"])
     assert start("--no-follow").end() == 0
     place.append(next(actions))
@@ -233,7 +233,7 @@ def test_a_checkpoint_cut_anywhere_is_kept_aside(place: Place, actions: Iterator
     try:
         # Within this process: it is done some fifty times.
         whole = CliRunner().invoke(main, words)
-        (path,) = place.state.glob("*.json")
+        (path,) = place.state.glob("*[0-9a-f].json")
         content = path.read_bytes()
         for length in range(0, len(content), 50):
             path.write_bytes(content[:length])

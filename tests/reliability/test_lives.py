@@ -120,7 +120,7 @@ def test_a_line_in_two_halves_is_scored_once_and_whole(
     first.until(lambda: first.has_open(place.log), "the log in its hands")
     first.until_records(whole_before)
     if whole_before:
-        first.until(lambda: any(place.state.glob("*.json")), "a checkpoint")
+        first.until(lambda: any(place.state.glob("*[0-9a-f].json")), "a checkpoint")
     if number == signal.SIGKILL:
         first.kill()
     else:
