@@ -28,7 +28,7 @@ from anomaly.errors import AnomalyError
 if TYPE_CHECKING:
     from anomaly.board import Board
     from anomaly.enrolment import Enrolment
-        from anomaly.renewal import Prediction
+    from anomaly.renewal import Prediction
     from anomaly.tally import Tally
 
 EXIT_FOUND = 20
