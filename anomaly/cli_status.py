@@ -20,7 +20,7 @@ EXIT_BEHIND = 21
 @options.olddir
 @options.models
 @options.state
-@click.option("--user", metavar="NAME", help="Tell of this user alone.")
+@click.option("--user", type=options.UserName(), metavar="NAME", help="Tell of this user alone.")
 @click.option(
     "--fail-if-behind",
     type=click.FloatRange(min=0),
