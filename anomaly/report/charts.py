@@ -11,7 +11,7 @@ from typing import Any
 
 from anomaly.calibration import Calibration, Tail
 from anomaly.records import ALARM, Severity
-from anomaly.report.profile import LEVELS, Alarm, Exceeded, Point, Profile
+from anomaly.report.profile import LEVELS, Alarm, Point, Profile
 from anomaly.sinks.ndjson import timestamp
 from anomaly.sinks.text import sentence, summary
 from anomaly.sinks.visible import visible
@@ -20,7 +20,8 @@ Chart = dict[str, Any]
 """``data`` and ``layout`` of a figure. A trace's ``meta`` is the part it plays, by which the page colours it."""
 
 _HOVER = 60
-_TOP = 60.0
+_PAUSE = 3 * 3600  # seconds without an action that break a line
+_TOP = 50.0
 """Score up to which the tail is drawn."""
 
 
@@ -56,30 +57,21 @@ def timeline(profile: Profile, points: int, alarms: int) -> Chart:
 
 def calibration(profile: Profile) -> Chart:
     """Draw how often scores and risks should have been exceeded, and how often they were."""
-    after = profile.since[0].count > 0
-    data: list[dict[str, Any]] = []
-    for role, (learned, since) in zip(("score", "risk"), zip(profile.learned, profile.since, strict=True), strict=True):
-        found: Exceeded = since if after else learned
-        data.append(
-            {
-                "type": "bar",
-                "meta": role,
-                "name": f"{role}: observed",
-                "x": [f"{level} or more" for level in LEVELS],
-                "y": [found.of(level) for level in LEVELS],
-            }
-        )
-    expected = [(profile.since if after else profile.learned)[0].count * 10 ** (-level / 10) for level in LEVELS]
-    data.append(
+    parts = profile.since if profile.since[0].count else profile.learned
+    levels = [f"{level} or more" for level in LEVELS]
+    data: list[dict[str, Any]] = [
         {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "meta": "expected",
-            "name": "expected",
-            "x": [f"{level} or more" for level in LEVELS],
-            "y": [round(count, 3) for count in expected],
+            "type": "bar",
+            "meta": role,
+            "name": f"{role}: observed",
+            "x": levels,
+            "y": [part.of(level) for level in LEVELS],
         }
-    )
+        for role, part in zip(("score", "risk"), parts, strict=True)
+    ]
+    expected = [round(parts[0].expected(level), 3) for level in LEVELS]
+    line = {"type": "scatter", "mode": "lines+markers", "meta": "expected", "name": "expected"}
+    data.append({**line, "x": levels, "y": expected})
     layout = {"barmode": "group", "yaxis": {"type": "log", "title": {"text": "actions"}}}
     return {"data": data, "layout": layout}
 
@@ -108,7 +100,6 @@ def plain(text: str, limit: int = _HOVER) -> str:
 
 
 def _line(role: str, name: str, points: Sequence[Point]) -> dict[str, Any]:
-    points = sorted(points, key=lambda point: point.number)
     return {
         "type": "scatter",
         "mode": "lines",
@@ -117,6 +108,7 @@ def _line(role: str, name: str, points: Sequence[Point]) -> dict[str, Any]:
         "x": [point.time or None for point in points],
         "numbers": [point.number for point in points],
         "y": [round(point.value, 1) for point in points],
+        "pause": _PAUSE,
         "hovertemplate": f"{role} %{{y}}<extra></extra>",
     }
 
@@ -167,7 +159,12 @@ def _tail(role: str, tail: Tail, axis: str) -> list[dict[str, Any]]:
     begin = tail.score(float(tail.figures[-1]))
     beyond = [begin + (_TOP - begin) * step / 12 for step in range(13)] if begin < _TOP else []
     rows = [
-        ("read off", "solid", [float(figure) for figure in tail.figures], [tail.score(f) for f in tail.figures.tolist()]),
+        (
+            "read off",
+            "solid",
+            [float(figure) for figure in tail.figures],
+            [tail.score(f) for f in tail.figures.tolist()],
+        ),
         ("by the tail", "dash", [_figure(tail, begin, score) for score in beyond], beyond),
     ]
     return [

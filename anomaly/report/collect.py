@@ -9,7 +9,6 @@ from anomaly.errors import LogEmpty
 from anomaly.harvest import Watch, nothing
 from anomaly.identity import keys
 from anomaly.osquery import Action
-from anomaly.records import Severity
 from anomaly.registry import Say
 from anomaly.report.anew import Anew, Asked, Scored
 from anomaly.report.bursts import Bursts
@@ -75,8 +74,8 @@ def _no_action(asked: Asked, anew: Anew) -> str:
     if asked.user is None or not anew.lines:
         return nothing([asked.log], anew.lines, anew.skipped)
     return (
-        f"{asked.log} has {anew.lines:,} lines, and none of them is an action of {asked.user!r}'s in the period that"
-        " was asked for."
+        f"{asked.log} has {anew.lines:,} lines, and none of them is an action of {asked.user!r}'s in the period"
+        " that was asked for."
     )
 
 

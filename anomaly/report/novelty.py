@@ -29,7 +29,7 @@ class New(NamedTuple):
     """A thing that was never seen in training."""
 
     thing: Thing
-    count: int
+    times: int
     last: int
     """When it was last seen, in seconds since 1970 UTC."""
 
@@ -89,7 +89,7 @@ class Novelties:
             for thing, seen in self._seen.items()
             if (count := sum(n for day, n in seen.days.items() if first <= day <= end // _DAY))
         ]
-        return sorted(found, key=lambda new: (-new.count, new.thing))
+        return sorted(found, key=lambda new: (-new.times, new.thing))
 
 
 def _new(action: Action, tokenizer: Tokenizer) -> list[Thing]:

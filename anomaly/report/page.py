@@ -1,4 +1,4 @@
-"""The page: one HTML file that holds all it needs, runs its own scripts alone, and asks no network for anything."""
+"""The page: one HTML file that holds all it needs, runs no script but its own, and asks no network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from anomaly import __version__
 from anomaly.errors import ModelRefused
 from anomaly.report import charts, view
 from anomaly.report.collect import Report
-from anomaly.report.profile import LEVELS, Profile
+from anomaly.report.novelty import DAYS
+from anomaly.report.profile import Profile
 from anomaly.sinks.visible import visible
 from anomaly.store import Store, Stored
 from anomaly.tally import skipped
@@ -26,8 +27,8 @@ from anomaly.tally import skipped
 SECTIONS = 50
 """Users who have a section of their own; the others are in the table of users alone."""
 
-_POINTS, _ALARMS, _ALERTS = 16_000, 6_000, 120
-"""What all sections share: points of lines, marked alarms, alerts with their lines."""
+_POINTS, _ALARMS, _ALERTS = 8_000, 6_000, 120
+"""What all sections share: points of each line, marked alarms, alerts with their lines."""
 
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 """A style sheet without content: plotly fills such ones rule by rule, which no policy forbids."""
@@ -67,8 +68,8 @@ def render(report: Report, made: str) -> bytes:
         skipped=skipped(report.skipped) if report.skipped.total() else "No line was skipped",
         made=made,
         program=f"anomaly {__version__}",
-        levels=LEVELS,
         hours=range(24),
+        days=DAYS,
     )
     return page.encode("utf-8")
 
@@ -80,7 +81,7 @@ def _user(
     most = max(_ALERTS // users, 3)
     stored = _stored(store, profile.user)
     found = {
-        "timeline": charts.timeline(profile, max(_POINTS // users // 2, 100) if users > 4 else 2000, max(_ALARMS // users, 50)),
+        "timeline": charts.timeline(profile, max(_POINTS // users, 100), max(_ALARMS // users, 50)),
         "calibration": charts.calibration(profile),
     }
     if stored is not None:
@@ -151,7 +152,7 @@ def _hashed(text: str) -> _Script:
 
 
 def _filled_by_plotly() -> list[str]:
-    """Return the ids of style elements that plotly would add to the page, which the policy forbids: they are there."""
+    """Return the ids of style elements that plotly would add, which the policy forbids: they are there already."""
     return ["plotly.js-style-global", *re.findall(r'document\.getElementById\("([0-9a-f]{64})"\)', get_plotlyjs())]
 
 

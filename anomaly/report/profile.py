@@ -83,6 +83,10 @@ class Exceeded:
         """Return how many were ``level`` or more: a multiple of ten."""
         return sum(self._tens[level // 10 :])
 
+    def expected(self, level: int) -> float:
+        """Return how many should be, by what a score means."""
+        return self.count * 10 ** (-level / 10)
+
 
 class Profile:
     """One user's part of the report.

@@ -70,8 +70,10 @@ class Level(NamedTuple):
     """How often a score is exceeded: as it should be, and as it was."""
 
     level: int
-    cells: tuple[tuple[int, float], ...]
-    """Observed and expected: scores and risks of what was learned from, then of what came after."""
+    cells: tuple[tuple[int, float] | None, ...]
+    """Observed and expected: scores and risks of what was learned from, then of what came after.
+
+    None where there was nothing."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,10 @@ def heats(profile: Profile) -> tuple[Heat, ...]:
         Cell(f"{total / n:.1f}", min(int(total / n / _SHADE_SCORE) + 1, _SHADES)) if n else Cell("-", 0)
         for total, n in zip(profile.strangeness, profile.judged, strict=True)
     ]
-    return _week("Activity: actions by hour and weekday", acted), _week("Surprise: mean score by hour and weekday", strange)
+    return (
+        _week("Activity: actions by hour and weekday", acted),
+        _week("Surprise: mean score by hour and weekday", strange),
+    )
 
 
 def _week(caption: str, cells: Sequence[Cell]) -> Heat:
@@ -157,7 +162,8 @@ def levels(profile: Profile) -> tuple[Level, ...]:
     """Return how often scores and risks should be exceeded, and how often they were."""
     parts = (*profile.learned, *profile.since)
     return tuple(
-        Level(level, tuple((part.of(level), part.count * 10 ** (-level / 10)) for part in parts)) for level in LEVELS
+        Level(level, tuple((part.of(level), part.expected(level)) if part.count else None for part in parts))
+        for level in LEVELS
     )
 
 

@@ -30,13 +30,17 @@ def check(path: Path) -> None:
         raise _unwritable(path, error) from error
     if found is not None:
         if stat.S_ISLNK(found.st_mode):
-            raise ConfigError(f"{path} is a symbolic link, and the page is not written through it; give another name.")
+            raise ConfigError(
+                f"{path} is a symbolic link, and the page is not written through it; give another name."
+            )
         if not stat.S_ISREG(found.st_mode):
             raise ConfigError(f"{path} is no regular file; give another name with --out.")
         if found.st_uid != os.geteuid():
             raise ConfigError(f"{path} belongs to somebody else; give another name with --out.")
     if not path.parent.is_dir():
-        raise ConfigError(f"There is no directory {path.parent}. Make it with: mkdir -p {shell_word(str(path.parent))}")
+        raise ConfigError(
+            f"There is no directory {path.parent}. Make it with: mkdir -p {shell_word(str(path.parent))}"
+        )
 
 
 def write(path: Path, data: bytes) -> None:

@@ -42,15 +42,29 @@
     return made;
   }
 
+  // Put a trace's points where they belong; a line has a gap where nothing happened for long.
+  function arrange(trace, made, byNumber) {
+    made.x = [];
+    made.y = [];
+    made.text = trace.text && [];
+    delete made.numbers;
+    delete made.pause;
+    trace.x.forEach(function (second, i) {
+      if (!byNumber && second === null) { return; }
+      if (!byNumber && trace.pause && i && second - trace.x[i - 1] > trace.pause) {
+        made.x.push(1000 * second - 1);
+        made.y.push(null);
+      }
+      made.x.push(byNumber ? trace.numbers[i] : 1000 * second);
+      made.y.push(trace.y[i]);
+      if (trace.text) { made.text.push(trace.text[i]); }
+    });
+  }
+
   function traces(chart) {
     return chart.data.map(function (trace) {
       var made = Object.assign({}, trace), tint = colour(trace.meta);
-      if (trace.numbers) {
-        made.x = chart.by === "number" ? trace.numbers : trace.x.map(function (second) {
-          return second === null ? null : 1000 * second;
-        });
-      }
-      delete made.numbers;
+      if (trace.numbers) { arrange(trace, made, chart.by === "number"); }
       made.marker = symbols[trace.meta]
         ? { color: tint, size: 8, symbol: symbols[trace.meta], line: { color: tint, width: 1 } }
         : { color: tint };
@@ -60,8 +74,7 @@
   }
 
   var drawing = {
-    displaylogo: false, responsive: true, showTips: false,
-    modeBarButtonsToRemove: ["toImage", "select2d", "lasso2d"]
+    displayModeBar: false, displaylogo: false, responsive: true, showTips: false
   };
 
   function draw(place) {
