@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -123,7 +124,7 @@ class Profile:
         self.risks: Maxima[Point] = Maxima(room.points)
         self.alarms: Maxima[Alarm] = Maxima(room.alarms)
         self.news = Novelties(room.news)
-        self._alerts: dict[str, Alert] = {}
+        self._alerts: dict[str, tuple[float, int, Alert]] = {}
         self._most_alerts = room.alerts
         self.forgotten = 0
         """Alerts that there was no room for: the least of them."""
@@ -131,7 +132,7 @@ class Profile:
     @property
     def alerts(self) -> list[Alert]:
         """The alerts that were kept, in the order in which they began."""
-        return list(self._alerts.values())
+        return [alert for _, _, alert in self._alerts.values()]
 
     def add(self, score: Score, line: bytes, tokenizer: Tokenizer | None, *, alarming: bool) -> None:
         """Take the user's next action."""
@@ -177,9 +178,10 @@ class Profile:
 
     def alert(self, alert: Alert) -> None:
         """Take an alert, or what it has become."""
-        self._alerts[alert.id] = replace(alert, worst=replace(alert.worst, action=_short(alert.worst)))
+        kept = replace(alert, worst=replace(alert.worst, action=_short(alert.worst)))
+        self._alerts[alert.id] = weight(alert.worst), alert.count, kept
         if len(self._alerts) > self._most_alerts:
-            del self._alerts[min(self._alerts.values(), key=lambda one: (weight(one.worst), one.count)).id]
+            del self._alerts[min(self._alerts.values(), key=itemgetter(0, 1))[2].id]
             self.forgotten += 1
 
 

@@ -1,4 +1,7 @@
-"""A browser to look at pages with: Chromium without a window, spoken to through two pipes."""
+"""A log full of what would like to run, and a browser to see that it does not.
+
+The browser is Chromium without a window, spoken to through two pipes.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,17 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+
+from anomaly.detectors.interface import Algorithm
+from anomaly.enrolment import Enrolment, enrol
+from anomaly.harvest import Watch
+from tests.conftest import BEGIN
+
+if TYPE_CHECKING:
+    from tests.conftest import Event
 
 PATIENCE = 60.0
 """Seconds that Chromium may take for one answer on a busy machine."""
@@ -40,7 +51,12 @@ class Browser:
         high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 20) for end in (asked, answered)]
         script = 'exec 3<&{} 4>&{} {}<&- {}>&-; exec "$@"'.format(*high, *high)
         options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run")
-        quiet = ("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage")
+        quiet = (
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+        )
         words = [
             "bash",
             "-c",
@@ -80,7 +96,7 @@ class Browser:
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.value("0")
             assert time.monotonic() < deadline, "the page was not loaded"
-        drawn = "[...document.querySelectorAll('[data-chart]')].every(chart => chart.querySelector('.plot'))"
+        drawn = "[...document.querySelectorAll('[data-chart]')].every(chart => chart.querySelector('.trace'))"
         self.value(
             f"new Promise(done => {{ const look = () => {drawn} ? done(1) : setTimeout(look, 20);"
             " setTimeout(done, 20000); look(); })"
@@ -157,3 +173,53 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     started = Browser(program, tmp_path_factory.mktemp("chromium"))
     yield started
     started.close()
+
+
+HOSTILE = (
+    "<script>document.title='owned'</script>",
+    '"><img src=x onerror="document.title=\'owned\'">',
+    "'--></style></script><script>document.title='owned'</script>",
+    "javascript:document.title='owned'",
+    "<b>bold</b><a href=\"javascript:document.title='owned'\">here</a>",
+    "{{ 7 * 7 }}{% raw %}",
+    "<!--<script>",
+    "\u2028document.title='owned'//\u202eevil\u2066",
+    "%{x}<extra>no</extra>",
+)
+"""What would run, or be taken for markup, on a page that does not take care."""
+
+NAME = "<script>document.title='owned'</script>\u202e"
+"""A user's name."""
+
+
+class Sample(NamedTuple):
+    """A hostile log, and models of those who act in it."""
+
+    log: Path
+    models: Path
+
+
+def _ordinary(event: Event, user: str, number: int) -> bytes:
+    words = ("ls", "git status", "make", "vim a.c", "cd src")
+    time = BEGIN + 600 * number
+    return event(user, time=time, command=words[number * number % 5], **{HOSTILE[0]: HOSTILE[1]})
+
+
+@pytest.fixture(scope="session")
+def hostile(event: Event, silent: Watch, tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """Give a log in which everything that can be chosen would like to run, and models of two of its users."""
+    folder = tmp_path_factory.mktemp("hostile")
+    log = folder / "osqueryd.results.log"
+    lines = [_ordinary(event, user, number) for number in range(700) for user in (NAME, "alice")]
+    log.write_bytes(b"".join(line + b"\n" for line in lines))
+    list(enrol(Enrolment((log,), folder / "models", Algorithm.OCSVM), silent))
+    later = [b"<script>document.title='owned'</script>", b"{", b'{"name": "x"}']
+    for number in range(120):
+        text = HOSTILE[number % len(HOSTILE)]
+        for user in (NAME, "alice", text):
+            query = text if number % 3 else "shell_history"
+            time = BEGIN + 600 * 700 + 60 * number
+            later.append(event(user, query, time=time, host=text, command=f"{text}{number}", **{text: text}))
+    with log.open("ab") as file:
+        file.write(b"".join(line + b"\n" for line in later))
+    return Sample(log, folder / "models")
