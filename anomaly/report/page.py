@@ -122,7 +122,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": view.moment, "commas": "{:,}".format, "points": "{:.1f}".format}
+    environment.filters |= {"moment": view.moment, "commas": "{:,}".format, "points": "{:,.1f}".format}
     return environment
 
 

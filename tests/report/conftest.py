@@ -202,7 +202,8 @@ class Sample(NamedTuple):
 def _ordinary(event: Event, user: str, number: int) -> bytes:
     words = ("ls", "git status", "make", "vim a.c", "cd src")
     time = BEGIN + 600 * number
-    return event(user, time=time, command=words[number * number % 5], **{HOSTILE[0]: HOSTILE[1]})
+    odd: dict[str, Any] = {HOSTILE[0]: HOSTILE[1]}
+    return event(user, time=time, command=words[number * number % 5], **odd)
 
 
 @pytest.fixture(scope="session")
@@ -216,10 +217,11 @@ def hostile(event: Event, silent: Watch, tmp_path_factory: pytest.TempPathFactor
     later = [b"<script>document.title='owned'</script>", b"{", b'{"name": "x"}']
     for number in range(120):
         text = HOSTILE[number % len(HOSTILE)]
+        odd: dict[str, Any] = {text: text}
         for user in (NAME, "alice", text):
             query = text if number % 3 else "shell_history"
             time = BEGIN + 600 * 700 + 60 * number
-            later.append(event(user, query, time=time, host=text, command=f"{text}{number}", **{text: text}))
+            later.append(event(user, query, time=time, host=text, command=f"{text}{number}", **odd))
     with log.open("ab") as file:
         file.write(b"".join(line + b"\n" for line in later))
     return Sample(log, folder / "models")

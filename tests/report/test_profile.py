@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_baseline_rows_are_counted_and_nothing_else() -> None:
 def test_of_hostile_actions_little_is_kept() -> None:
     """Lines, values and columns are cut; the cut of a line is told."""
     profile = Profile("alice", None, Room())
-    columns = {f"c{number}": "x" * 10_000 for number in range(500)}
+    columns: dict[str, Any] = {f"c{number}": "x" * 10_000 for number in range(500)}
     profile.add(act(1, 60.0, **columns), b"\xff" * 10**6, None, alarming=True)
     (alarm,) = profile.alarms.items()
     assert alarm.cut

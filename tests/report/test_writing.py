@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from anomaly.errors import ConfigError
-from anomaly.report import writing
 from anomaly.report.writing import check, write
 
 
@@ -69,7 +68,7 @@ def test_a_page_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing.os, step, full)
+    monkeypatch.setattr(f"anomaly.report.writing.os.{step}", full)
     with pytest.raises(ConfigError) as told:
         write(page, b"new")
     assert str(told.value) == f"{page} cannot be written: No space left on device."
