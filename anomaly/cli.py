@@ -18,6 +18,7 @@ from anomaly import (
     cli_forget,
     cli_models,
     cli_record,
+    cli_report,
     cli_status,
     options,
     options_alerts,
@@ -95,6 +96,7 @@ main.add_command(cli_doctor.doctor)
 main.add_command(cli_record.record)
 main.add_command(cli_status.status)
 main.add_command(cli_forget.forget)
+main.add_command(cli_report.report)
 
 
 @main.command()

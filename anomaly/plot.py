@@ -1,6 +1,6 @@
 """A picture of an evaluation: how hits and false alarms trade, and where the blocks of each kind lie.
 
-The only module that imports plotly. The page holds everything that it needs and asks no network for anything.
+The page holds everything that it needs and asks no network for anything.
 """
 
 from __future__ import annotations

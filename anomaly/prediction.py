@@ -71,7 +71,7 @@ def prepare(
     """
     store = Store(asked.models)
     registry = Registry(store, say)
-    cards = _cards(registry, asked)
+    cards = cards_of(registry, asked.user)
     parser = Parser()
     for card in cards:
         parser.identities.update(card.identities)
@@ -85,7 +85,7 @@ def prepare(
             if file.set_aside:
                 say(file.set_aside)
         source = stack.enter_context(_source(asked, saved, cards, say))
-        claims = _claims(asked, cards, say)
+        claims = claims_all(asked.log, asked.user, cards, say, asked.olddir)
         del cards  # a thousand are some MiB, and a log is followed for weeks
         jobs = _jobs(asked, source, len(registry.users()))
         scorer: Scorer | Spread
@@ -164,22 +164,22 @@ def check_read(asked: Prediction, follower: Follower) -> str | None:
     return None
 
 
-def _cards(registry: Registry, asked: Prediction) -> list[Card]:
+def cards_of(registry: Registry, user: str | None) -> list[Card]:
     """Read what must be known of the models before anything else is; those of all users are loaded as they act."""
     store = registry.store
-    if asked.user is None:
+    if user is None:
         users = sorted(registry.users())
         if not users:
             raise UnknownUser(
                 f"There is no model in {store.directory} yet. Make models with: anomaly train --all-users -l LOG"
             )
-        found = [card for user in users if (card := registry.card(user))]
+        found = [card for name in users if (card := registry.card(name))]
         if not found:
             raise ModelRefused(f"None of the models in {store.directory} can be used.")
         return found
-    stored = registry.ahead(asked.user)
+    stored = registry.ahead(user)
     if stored is None:
-        known = f"There is no model of {asked.user!r} in {store.directory}. {nearest(asked.user, store.users())}"
+        known = f"There is no model of {user!r} in {store.directory}. {nearest(user, store.users())}"
         raise UnknownUser(f"{known.rstrip()} Make one with: anomaly train --user NAME -l LOG")
     return [stored.model.card]
 
@@ -206,24 +206,24 @@ def after_training(log: Path, cards: list[Card], olddir: Path | None = None) -> 
     return min(places, key=lambda place: place[:2])[2] if places else "start"
 
 
-def _claims(asked: Prediction, cards: list[Card], say: Say) -> bool:
+def claims_all(log: Path, user: str | None, cards: list[Card], say: Say, olddir: Path | None) -> bool:
     """Decide whether rows that name nobody are the user's: they are where the log names nobody at all."""
-    if asked.user is None or asked.user.startswith(NAMELESS):
+    if user is None or user.startswith(NAMELESS):
         return False
     if cards[0].claims_host:
         return True
-    if asked.log == STDIN:
+    if log == STDIN:
         return False
-    found = _names_nobody(asked)
+    found = _names_nobody(log, olddir)
     if found:
-        say(f"{asked.log} names no user: all of it is taken as {asked.user!r}'s.")
+        say(f"{log} names no user: all of it is taken as {user!r}'s.")
     return found
 
 
-def _names_nobody(asked: Prediction) -> bool:
+def _names_nobody(log: Path, olddir: Path | None) -> bool:
     parser, seen = Parser(), False
     try:
-        with LogSource(asked.log, start="start", follow=False, olddir=asked.olddir) as source:
+        with LogSource(log, start="start", follow=False, olddir=olddir) as source:
             for line in source.read(_PEEKED, timeout=1.0):
                 parsed = parser.parse(line.data)
                 for action in () if isinstance(parsed, Skipped) else parsed:

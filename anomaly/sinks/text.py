@@ -76,12 +76,11 @@ class TextSink(Sink):
         user += " " * (_USER - columns(user))
         before = f"{_clock(action.time):<14} {user} {_points(score.score)} {_points(score.risk)} "
         room = self._width - columns(before) - _SEVERITY - 1
-        summary = self._visible(_summary(action, room), room)
-        yield f"{before}{self._severity(score)} {summary}"
+        yield f"{before}{self._severity(score)} {self._visible(summary(action, room), room)}"
         if score.severity is not Severity.NONE:
             for reason in score.reasons:
                 room = self._width - len(_INDENT)
-                yield _INDENT + self._visible(_sentence(reason, room), room)
+                yield _INDENT + self._visible(sentence(reason, room), room)
 
     def _severity(self, score: Score) -> str:
         if score.action.baseline:
@@ -115,17 +114,17 @@ def _points(value: float | None) -> str:
     return f"{value:5.1f}" if value is not None and math.isfinite(value) else f"{'-':>5}"
 
 
-def _summary(action: Action, room: int) -> str:
+def summary(action: Action, room: int) -> str:
     """Say what the action is: its sign, its query, and the columns that say most, as far as there is room."""
-    summary = f"{_SIGNS.get(action.verb, '?')}{action.query[:room]}"
+    text = f"{_SIGNS.get(action.verb, '?')}{action.query[:room]}"
     row = {name[:room]: value[:room] for name, value in action.columns.items() if value}
     for place, name in enumerate((_telling(row) or list(row))[:_MOST]):
         # The first may go without its name, which the query suggests, and may be cut; the others are whole.
         pair = row[name] if place == 0 and name in _TELLING else f"{name}={row[name]}"
-        if place > 0 and columns(visible(f"{summary} {pair}")) > room:
+        if place > 0 and columns(visible(f"{text} {pair}")) > room:
             break
-        summary += f" {pair}"
-    return summary
+        text += f" {pair}"
+    return text
 
 
 def _telling(row: Mapping[str, str]) -> list[str]:
@@ -133,7 +132,7 @@ def _telling(row: Mapping[str, str]) -> list[str]:
     return first + [name for name in row if name not in _SKIPPED and name not in first]
 
 
-def _sentence(reason: Reason, room: int) -> str:
+def sentence(reason: Reason, room: int) -> str:
     """Say one reason as a person would, with as much of what is usual as has room."""
     field, value = visible(reason.field, _VALUE), visible(reason.value, _VALUE)
     expected = [visible(text, _VALUE) for text in reason.expected]
