@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from anomaly.records import Alert
-from anomaly.sinks.jsonline import shortened
+from anomaly.sinks.jsonline import clip, shortened
 from anomaly.sinks.ndjson import encode, reason_object, timestamp
 from anomaly.sinks.wording import headline
 
@@ -18,11 +18,11 @@ def alert_object(alert: Alert) -> dict[str, Any]:
     """Give an alert as ``alert.schema.json`` describes it; ``worst`` is as ``score.schema.json`` does."""
     return {
         "schema": SCHEMA,
-        "id": alert.id,
+        "id": clip(alert.id),
         "update": alert.update,
         "closed": alert.closed,
-        "user": alert.user,
-        "host": alert.host,
+        "user": clip(alert.user),
+        "host": clip(alert.host),
         "severity": alert.severity.value,
         "first": timestamp(alert.first),
         "last": timestamp(alert.last),

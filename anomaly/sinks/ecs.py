@@ -15,7 +15,7 @@ from typing import IO, Any
 from anomaly.osquery import Action
 from anomaly.records import Alert, Reason, Score, Severity
 from anomaly.sinks.interface import Sink
-from anomaly.sinks.jsonline import clip, clipped, filled, finite, line, shortened
+from anomaly.sinks.jsonline import clip, filled, finite, line, shortened
 from anomaly.sinks.ndjson import reason_object, timestamp
 from anomaly.sinks.observed import End, Kind, Observed, observe
 from anomaly.sinks.visible import visible
@@ -99,7 +99,7 @@ def score_document(score: Score, now: int) -> dict[str, Any]:
     document = _document(action.time, now, event, action, seen)
     document["message"] = visible(summary(action, _ROOM), _ROOM)
     document["anomaly"] = _own(score, score.severity, score.reasons)
-    return filled(document)
+    return _with_columns(document, action)
 
 
 def alert_document(alert: Alert, now: int) -> dict[str, Any]:
@@ -140,7 +140,14 @@ def alert_document(alert: Alert, now: int) -> dict[str, Any]:
     document["anomaly"] = _own(worst, alert.severity, alert.reasons) | {
         "alert": {"count": alert.count, "update": alert.update, "closed": alert.closed}
     }
-    return filled(document)
+    return _with_columns(document, worst.action)
+
+
+def _with_columns(document: dict[str, Any], action: Action) -> dict[str, Any]:
+    """Leave out what is not known, but nothing that the row says."""
+    document = filled(document)
+    document["anomaly"]["columns"] = action.columns
+    return document
 
 
 def _document(seconds: int, now: int, event: dict[str, Any], action: Action, seen: Observed) -> dict[str, Any]:
@@ -240,5 +247,4 @@ def _own(score: Score, severity: Severity, reasons: Sequence[Reason]) -> dict[st
         "event": clip(score.id, _KEYWORD),
         "model": {"algorithm": model.algorithm, "version": model.version, "state": model.state},
         "reasons": [reason_object(reason) for reason in reasons],
-        "columns": clipped(action.columns),
     }

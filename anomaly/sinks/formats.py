@@ -28,6 +28,6 @@ FORMATS = tuple(_FORMATS)
 
 
 def encoder(name: str, clock: Callable[[], float] = time.time) -> Encode:
-    """Return what writes alerts in a format of :data:`FORMATS`; the clock tells the time where the log does not."""
+    """Return what writes alerts in a format of :data:`FORMATS`; the clock is for what the log does not date."""
     write = _FORMATS[name]
     return lambda alert: write(alert, int(clock()))

@@ -27,8 +27,8 @@ _CUT = "..."
 def line(document: dict[str, Any]) -> bytes:
     r"""Write a document as one ASCII line; half a surrogate pair becomes U+FFFD.
 
-    >>> line({"a": "é\\n", "b": 1.5})
-    b'{"a":"\\u00e9\\n","b":1.5}\n'
+    >>> line({"a": "é", "b": 1.5})
+    b'{"a":"\\u00e9","b":1.5}\n'
     """
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     if not text.isascii():

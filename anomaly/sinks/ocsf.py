@@ -1,6 +1,6 @@
 """An alert as a Detection Finding of OCSF 1.4 (class 2004), with the profile ``host``.
 
-Source: the Open Cybersecurity Schema Framework, version 1.4.0. What it has no attribute for stands in ``unmapped``.
+Source: the Open Cybersecurity Schema Framework, version 1.4.0. What has no attribute there stands in ``unmapped``.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _metadata(alert: Alert) -> dict[str, Any]:
 def _info(alert: Alert) -> dict[str, Any]:
     model = alert.worst.model
     return {
-        "uid": clip(alert.id, 256),
+        "uid": clip(alert.id, 256) or "-",
         "title": "Unusual behaviour of a user",
         "desc": "; ".join(sentence(reason, _ROOM) for reason in alert.reasons[:3]),
         "types": ["User behaviour"],
@@ -116,15 +116,14 @@ def _info(alert: Alert) -> dict[str, Any]:
 
 
 def _evidence(columns: dict[str, str], user: dict[str, Any], seen: Observed) -> dict[str, Any]:
-    return {
-        # Of no columns at all there is still one evidence: the schema wants something in it.
-        "data": columns or {"columns": 0},
-        "actor": filled({"user": user}),
+    parts = {
+        "actor": {"user": user},
         "process": _process(seen.process),
         "file": _file(seen.file),
         "src_endpoint": _endpoint(seen.there if seen.incoming else seen.here),
         "dst_endpoint": _endpoint(seen.here if seen.incoming else seen.there),
     }
+    return {"data": dict(columns)} | filled(parts)
 
 
 def _process(process: Process | None) -> dict[str, Any]:
@@ -162,16 +161,12 @@ def _device(host: str) -> dict[str, Any]:
 
 def _observables(alert: Alert, seen: Observed) -> Iterator[dict[str, Any]]:
     """Name what a search would look for."""
+    there = "src_endpoint" if seen.incoming else "dst_endpoint"
     for place, number, kind, value in (
         ("actor.user.name", _USER, "User Name", _user(alert.user).get("name")),
         ("device.hostname", _HOSTNAME, "Hostname", clip(alert.host)),
-        ("evidences[0].dst_endpoint.ip", _IP, "IP Address", seen.there.ip if seen.there else None),
-        (
-            "evidences[0].process.cmd_line",
-            _COMMAND,
-            "Command Line",
-            seen.process.command if seen.process else None,
-        ),
+        (f"evidences[0].{there}.ip", _IP, "IP Address", seen.there.ip if seen.there else None),
+        ("evidences[0].process.cmd_line", _COMMAND, "Command Line", _process(seen.process).get("cmd_line")),
     ):
         if value:
             yield {"name": place, "type_id": number, "type": kind, "value": clip(value)}

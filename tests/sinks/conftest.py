@@ -1,12 +1,15 @@
-"""Scores to write: three that look like life, and a strategy for anything the types allow."""
+"""Scores and alerts to write: some that look like life, and a strategy for anything the types allow."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import msgspec
 import pytest
 from hypothesis import strategies as st
 
 from anomaly.osquery import Action
-from anomaly.records import ModelRef, Reason, ReasonKind, Score
+from anomaly.records import Alert, ModelRef, Reason, ReasonKind, Score, Severity
 
 # Any code point, lone surrogates included, and often one of those that matter.
 _CHARACTERS = st.characters(exclude_categories=()) | st.sampled_from("\0\t\n\r\x1b\x7f\x9b\u202e\u2028\ufeff日")
@@ -48,6 +51,24 @@ st.register_type_strategy(
             ),
             max_size=5,
         ).map(tuple),
+    ),
+)
+
+st.register_type_strategy(
+    Alert,
+    st.builds(
+        Alert,
+        id=_TEXT,
+        user=_TEXT | st.sampled_from(("uid:1000", "host:ws1")),
+        host=_TEXT,
+        severity=st.sampled_from(Severity),
+        first=st.integers(0, 2**33),
+        last=st.integers(0, 2**33),
+        count=st.integers(1, 2**40),
+        update=st.integers(0, 2**40),
+        closed=st.booleans(),
+        worst=st.from_type(Score),
+        reasons=st.from_type(Score).map(lambda score: score.reasons),
     ),
 )
 
@@ -101,3 +122,27 @@ def stranger() -> Score:
         surprise=None,
         model=ModelRef(None, None, "none"),
     )
+
+
+@pytest.fixture
+def alert(scan: Score) -> Alert:
+    """Tell of three alarming actions of alice in two minutes, the worst of which maps a network."""
+    return Alert(
+        id="9f2c:18000",
+        user="alice",
+        host="ws1",
+        severity=Severity.WARNING,
+        first=1793585504,
+        last=1793585624,
+        count=3,
+        update=0,
+        closed=False,
+        worst=scan,
+        reasons=scan.reasons,
+    )
+
+
+@pytest.fixture
+def alerts(alert: Alert) -> Callable[[int], list[Alert]]:
+    """Make many alerts, each with an id of its own."""
+    return lambda number: [msgspec.structs.replace(alert, id=f"9f2c:{place}") for place in range(number)]
