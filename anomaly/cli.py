@@ -128,7 +128,7 @@ def train(
 @options.max_line
 @options.models
 @options.state
-@options.output_format
+@options.score_format
 @options.adapt
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new actions, or end.")
 @click.option(
@@ -280,7 +280,7 @@ def demo(algorithm: str) -> None:
 @options.max_line
 @options.models
 @options.state
-@options.output_format
+@options.score_format
 @options.adapt
 @click.pass_context
 def run(

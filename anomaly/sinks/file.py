@@ -12,7 +12,7 @@ from pathlib import Path
 from anomaly.errors import ConfigError
 from anomaly.records import Alert
 from anomaly.sinks.formats import Encode
-from anomaly.sinks.interface import AlertSink
+from anomaly.sinks.interface import AlertSink, Health
 from anomaly.trust import refusal
 
 MODE = 0o640
@@ -43,6 +43,7 @@ class FileSink(AlertSink):
     def __init__(self, path: Path, encode: Encode) -> None:
         self._path, self._encode = path, encode
         self._file = -1
+        self._lost = 0
         try:
             self._file, self._is_cut = _open(path)
         except OSError as error:
@@ -56,6 +57,7 @@ class FileSink(AlertSink):
                 self._append(b"\n" + line if self._is_cut else line)
             except OSError as error:
                 lost = len(alerts) - place
+                self._lost += lost
                 what = f"{error.strerror}; {lost:,} alert{'s are' if lost != 1 else ' is'} lost"
                 raise OSError(error.errno, what, str(self._path)) from error
 
@@ -75,6 +77,10 @@ class FileSink(AlertSink):
             raise OSError(errno.EPERM, str(error)) from error
         os.close(self._file)
         self._file, self._is_cut = fresh, is_cut
+
+    def health(self) -> Health:
+        """Tell how many alerts had no room."""
+        return Health(lost=self._lost)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,7 +1,8 @@
 """What waits on disk for a receiver: entries in order, in segments of at most a MiB, until they are taken out.
 
 A segment is written under another name, forced to the disk and renamed, so it is whole or not there. A cursor says
-how much of the first one is done: after a crash at most the entry in hand is handed on twice.
+how much of the first one is done: after a crash at most the entry in hand is handed on twice, after a loss of
+power what was handed on just before it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,6 +29,7 @@ SEGMENT = 1 << 20
 DEAD_ROOM = 16 << 20
 """Bytes of what receivers would not have that are kept for people to look at."""
 
+_POSITION = re.compile(rb"([0-9]{20}) ([0-9]{10})")
 _SEGMENT = re.compile(r"([0-9]{20})\.seg")
 _CURSOR, _DEAD, _LOCK, _FRESH = "cursor", "refused.ndjson", "lock", ".new"
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -38,6 +41,11 @@ class Entry(msgspec.Struct, frozen=True):
     key: str
     """Tells it from all others: the same when it is handed on again."""
     body: str
+
+
+class _Segment(NamedTuple):
+    size: int
+    lines: int
 
 
 class Spool:
@@ -62,9 +70,10 @@ class Spool:
         self._where, self._room = directory, room
         self._guard = threading.Lock()
         self._folder = _folder(directory)
-        self._locked = -1
+        self._locked = self._place = -1
         try:
             self._lock()
+            self._place = os.open(_CURSOR, os.O_RDWR | os.O_CREAT | _OPEN, 0o600, dir_fd=self._folder)
             self._segments = self._found()
         except BaseException:
             self.close()
@@ -74,22 +83,25 @@ class Spool:
         self._done = 0
         self.damaged = 0
         """Lines that could not be read, and were left out."""
-        self._waiting = sum(self._read(name).count(b"\n") for name in self._segments)
-        self._load(self._cursor())
+        number, done = self._cursor
+        self._load(done if next(iter(self._segments), "").startswith(f"{number:020}.") else 0)
+        while self._segments and not self._lines:
+            self._drop()  # done, and not yet taken away when the process ended
 
     @property
     def waiting(self) -> int:
         """Entries that wait."""
-        return self._waiting
+        with self._guard:
+            return max(0, sum(segment.lines for segment in self._segments.values()) - self._done)
 
     def append(self, entries: Sequence[Entry]) -> int:
-        """Keep entries; return how many there was no room for: the last ones. Raises OSError where none is kept.
+        """Keep entries; return how many there was no room for: the last ones. Raises OSError where the disk fails.
 
         When it returns, they survive a crash and a loss of power.
         """
         lines = [msgspec.json.encode(entry) + b"\n" for entry in entries]
         with self._guard:
-            room = self._room - sum(self._segments.values())
+            room = self._room - sum(kept.size for kept in self._segments.values())
             taken, segment = 0, b""
             for line in lines:
                 if room < len(line):
@@ -118,6 +130,7 @@ class Spool:
                 if self._segments and not self._lines:
                     self._load(0)
                     if not self._lines:
+                        self.damaged += next(iter(self._segments.values())).lines
                         self._drop()
         return None
 
@@ -142,10 +155,10 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the directory; what waits stays there."""
-        for descriptor in (self._locked, self._folder):
+        for descriptor in (self._place, self._locked, self._folder):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._locked = self._folder = -1
+        self._place = self._locked = self._folder = -1
 
     def _lock(self) -> None:
         self._locked = os.open(_LOCK, os.O_RDWR | os.O_CREAT | _OPEN, 0o600, dir_fd=self._folder)
@@ -158,47 +171,38 @@ class Spool:
                 f"Another process delivers the alerts in {self._where}. Stop it, or choose another --state."
             ) from error
 
-    def _found(self) -> dict[str, int]:
-        """Return the segments with their sizes, in order."""
+    def _found(self) -> dict[str, _Segment]:
+        """Return the segments, in order."""
         with suppress(FileNotFoundError):
             os.unlink(_FRESH, dir_fd=self._folder)
         found = {}
         for name in sorted(filter(_SEGMENT.fullmatch, os.listdir(self._folder))):
             status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
-                found[name] = status.st_size
+                found[name] = _Segment(status.st_size, self._read(name).count(b"\n"))
         return found
 
     def _write(self, segment: bytes) -> None:
-        last = max((int(name[:20]) for name in self._segments), default=self._last())
+        # Behind what was handed on last, too: the cursor must never mean another segment.
+        last = max((int(name[:20]) for name in self._segments), default=self._cursor[0])
         name = f"{last + 1:020}.seg"
         _replace(self._folder, name, segment)
-        self._segments[name] = len(segment)
-        self._waiting += segment.count(b"\n")
+        self._segments[name] = _Segment(len(segment), segment.count(b"\n"))
 
-    def _last(self) -> int:
-        """Return the number of the segment that was done last: a cursor must never mean another one."""
-        text = self._text(_CURSOR)
-        return int(text[:20]) if text[:20].isdigit() else 0
-
-    def _cursor(self) -> int:
-        """Return how many lines of the first segment are done."""
-        first = next(iter(self._segments), "")
-        number, _, done = self._text(_CURSOR).partition(" ")
-        return int(done) if first and number == first[:20] and done.isdigit() and len(done) < 10 else 0
-
-    def _text(self, name: str) -> str:
-        try:
-            return self._read(name, 64).decode("ascii", "replace")
-        except OSError:
-            return ""
+    @property
+    def _cursor(self) -> tuple[int, int]:
+        """Give the number of the segment that was handed on last, and how many of its lines were."""
+        match = _POSITION.fullmatch(os.pread(self._place, 64, 0))
+        return (int(match[1]), int(match[2])) if match else (0, 0)
 
     def _load(self, done: int) -> None:
         """Read the first segment, without the lines that are done."""
         first = next(iter(self._segments), None)
-        lines = [] if first is None else self._read(first).splitlines(keepends=True)
-        self._lines, self._done = lines[done:], done
-        self._waiting -= min(done, len(lines))
+        try:
+            lines = [] if first is None else self._read(first).splitlines(keepends=True)
+        except OSError:  # taken away, or not readable any more: what is behind it must not wait for that
+            lines = []
+        self._lines, self._done = lines[done:], min(done, len(lines))
 
     def _read(self, name: str, limit: int = ROOM) -> bytes:
         descriptor = os.open(name, os.O_RDONLY | _OPEN, dir_fd=self._folder)
@@ -208,10 +212,11 @@ class Spool:
     def _advance(self) -> None:
         del self._lines[0]
         self._done += 1
-        self._waiting = max(0, self._waiting - 1)
         first = next(iter(self._segments))
-        # Not forced to the disk: what is lost with it is only that an entry was handed on.
-        _replace(self._folder, _CURSOR, f"{first[:20]} {self._done}".encode(), force=False)
+        # In place, since ext4 writes out at once what replaces a file, and not forced to the disk, and left out
+        # where that is full: all it can cost is repetition.
+        with suppress(OSError):
+            os.pwrite(self._place, b"%b %010d" % (first[:20].encode(), self._done), 0)
         if not self._lines:
             self._drop()
 
@@ -246,7 +251,7 @@ def _folder(directory: Path) -> int:
     return folder
 
 
-def _replace(folder: int, name: str, data: bytes, *, force: bool = True) -> None:
+def _replace(folder: int, name: str, data: bytes) -> None:
     """Write a file that is whole under its name, or not there."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(_FRESH, flags, 0o600, dir_fd=folder)
@@ -254,8 +259,7 @@ def _replace(folder: int, name: str, data: bytes, *, force: bool = True) -> None
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            if force:
-                os.fsync(descriptor)
+            os.fsync(descriptor)
         os.replace(_FRESH, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         with suppress(FileNotFoundError):

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -146,3 +154,91 @@ def alert(scan: Score) -> Alert:
 def alerts(alert: Alert) -> Callable[[int], list[Alert]]:
     """Make many alerts, each with an id of its own."""
     return lambda number: [msgspec.structs.replace(alert, id=f"9f2c:{place}") for place in range(number)]
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a certificate for 127.0.0.1, with its key in the same file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl on this machine")
+    place = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", "key", "-out", "certificate"],
+        cwd=place, check=True, capture_output=True,
+    )  # fmt: skip
+    (place / "both").write_bytes((place / "certificate").read_bytes() + (place / "key").read_bytes())
+    return place / "both"
+
+
+class Request(NamedTuple):
+    """What somebody posted."""
+
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Receiver:
+    """A receiver of posts on loopback: notes what comes, and answers what it is told to, then 200."""
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        self.requests: list[Request] = []
+        self.answers: list[tuple[int, dict[str, str]]] = []
+        """What to answer to the next ones."""
+        self.came = threading.Semaphore(0)
+        self.connections = 0
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                receiver.connections += 1
+                super().setup()
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.requests.append(Request(self.path, dict(self.headers), body))
+                status, headers = receiver.answers.pop(0) if receiver.answers else (200, {})
+                self.send_response(status)
+                for name, value in {"Content-Length": "0", **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                receiver.came.release()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port: int = self.server.server_address[1]
+
+    def wait(self, number: int) -> None:
+        """Wait until so many more have come."""
+        for _ in range(number):
+            assert self.came.acquire(timeout=10), "nothing came"
+
+
+@pytest.fixture
+def receiving() -> Callable[..., object]:
+    """Give what runs a receiver for a while."""
+
+    @contextmanager
+    def run(certificate: Path | None = None) -> Iterator[Receiver]:
+        receiver = Receiver(certificate)
+        thread = threading.Thread(target=receiver.server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield receiver
+        finally:
+            receiver.server.shutdown()
+            thread.join(10)
+            receiver.server.server_close()
+
+    return run

@@ -132,6 +132,7 @@ def test_a_full_disk(alerts: Alerts, tmp_path: Path, monkeypatch: pytest.MonkeyP
             sink.write(alerts(3))
         with pytest.raises(OSError, match="No space left on device; 1 alert is lost"):
             sink.write(alerts(1))
+        assert sink.health().lost == 3
         room[0] = 1 << 20
         sink.write(alerts(5)[3:])
     assert ids(path) == ["9f2c:0", "9f2c:3", "9f2c:4"]

@@ -22,7 +22,6 @@ from anomaly.sinks.syslog_message import FACILITIES
 Alerts = Callable[[int], list[Alert]]
 LOCAL0 = FACILITIES["local0"]
 RSYSLOGD = shutil.which("rsyslogd") or shutil.which("rsyslogd", path="/usr/sbin:/sbin")
-OPENSSL = shutil.which("openssl")
 ODD = 'a"b\\]c é\n\x1b[31m'
 
 _CONFIGURATION = """
@@ -226,22 +225,6 @@ def test_a_closed_connection_is_noticed(alerts: Alerts) -> None:
         sink.write([second])
         assert told.acquire(timeout=10)
     assert [b'id="9f2c:0"' in came[0], b'id="9f2c:1"' in came[1]] == [True, True]
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a certificate for 127.0.0.1, with its key in the same file."""
-    if OPENSSL is None:
-        pytest.skip("there is no openssl on this machine")
-    place = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        [OPENSSL, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", "key", "-out", "certificate"],
-        cwd=place, check=True, capture_output=True,
-    )  # fmt: skip
-    (place / "both").write_bytes((place / "certificate").read_bytes() + (place / "key").read_bytes())
-    return place / "both"
 
 
 def test_tls(alerts: Alerts, certificate: Path) -> None:
