@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import socket
 import ssl
 import stat
 from collections.abc import Callable, Mapping
@@ -123,7 +124,9 @@ def _value(text: str, where: str) -> str:
 
 
 class Post:
-    """Posts to one receiver, over one connection as long as that lasts. Used by one thread, but for ``close``.
+    """Posts to one receiver, over one connection as long as that lasts. One thread uses it.
+
+    Any thread may call ``interrupt`` and ``reload``.
 
     Parameters
     ----------
@@ -149,6 +152,7 @@ class Post:
             raise ConfigError(f"{to.label} would be sent the token in the clear: use https.")
         self._context = verified(authorities) if to.is_secure else None
         self._connection: http.client.HTTPConnection | None = None
+        self._is_interrupted = False
 
     def __repr__(self) -> str:
         return f"Post({self._to.label})"
@@ -172,9 +176,14 @@ class Post:
             headers["Authorization"] = self._secret
         kept = self._connection
         if kept is not None:
-            # A connection that the receiver has closed meanwhile is no failure yet.
-            with suppress(OSError):
+            # A connection that the receiver has closed meanwhile is no failure yet; that he says nothing is one.
+            try:
                 return self._ask(kept, body, headers)
+            except TimeoutError:
+                raise
+            except OSError:
+                if self._is_interrupted:
+                    raise
         return self._ask(self._connect(), body, headers)
 
     def _ask(self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]) -> Answer:
@@ -201,13 +210,19 @@ class Post:
             )
         return self._connection
 
+    def interrupt(self) -> None:
+        """Let a thread that waits for an answer have none; nothing is posted after that."""
+        self._is_interrupted = True
+        connection = self._connection
+        if connection is not None and (opened := connection.sock) is not None:
+            with suppress(OSError):
+                # Not the method of a TLS socket, which would go on in the clear.
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
     def close(self) -> None:
-        """Close the connection; a thread that waits for an answer has none then."""
+        """Close the connection; the next post opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            if (opened := connection.sock) is not None:
-                with suppress(OSError):
-                    opened.shutdown(2)
             connection.close()
 
 

@@ -24,8 +24,12 @@ class Carrier(ABC):
         """Hand on a message, connecting first where need be; after an OSError it connects anew."""
 
     @abstractmethod
+    def interrupt(self) -> None:
+        """Let what another thread waits for fail at once."""
+
+    @abstractmethod
     def close(self) -> None:
-        """Forget the connection; one that another thread is waiting for fails at once."""
+        """Close the connection; nobody uses it any more."""
 
 
 class Queue:
@@ -84,9 +88,11 @@ class Queue:
         if self._thread is not None:
             self._thread.join(patience)
             if self._thread.is_alive():
-                self._carrier.close()  # what it waits for fails
+                self._carrier.interrupt()
                 self._thread.join(patience / 2)
-        self._carrier.close()
+        # A thread that is left looks for an address, which nothing can interrupt; it ends with the process.
+        if self._thread is None or not self._thread.is_alive():
+            self._carrier.close()
         with self._changed:
             left = len(self._waiting)
             self._waiting.clear()

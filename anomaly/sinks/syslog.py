@@ -81,25 +81,27 @@ class Wire(Carrier):
 
     def send(self, data: bytes) -> None:
         """Hand on a message; raises OSError where that fails."""
-        # Another thread may close it meanwhile: what is used here is what was opened.
-        opened = self._socket
-        if opened is not None and self.is_over(opened):
+        if self._socket is not None and self.is_over(self._socket):
             self.close()
-            opened = None
-        if opened is None:
-            self._socket = opened = self.connect()
+        if self._socket is None:
+            self._socket = self.connect()
         try:
-            opened.sendall(self.framed(data))
+            self._socket.sendall(self.framed(data))
         except OSError:
             self.close()
             raise
+
+    def interrupt(self) -> None:
+        """Let what waits for the socket fail."""
+        if (opened := self._socket) is not None:
+            with suppress(OSError):
+                # Not the method of a TLS socket, which would go on in the clear.
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the socket."""
         opened, self._socket = self._socket, None
         if opened is not None:
-            with suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
             opened.close()
 
     @abstractmethod

@@ -162,9 +162,11 @@ class WebhookSink(AlertSink):
         if self._thread is not None:
             self._thread.join(PATIENCE)
             if self._thread.is_alive():
-                self._post.close()
+                self._post.interrupt()
                 self._thread.join(PATIENCE / 2)
-        self._post.close()
+        if self._thread is None or not self._thread.is_alive():
+            self._post.close()
+        # One that is left looks for an address, and ends with the process; what it would take out stays.
         self._spool.close()
 
     def health(self) -> Health:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly.errors import ConfigError
@@ -96,6 +96,7 @@ def test_what_cannot_be_opened(address: str, said: str, tmp_path: Path) -> None:
     assert SECRET not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text() | st.from_regex(r"(file|syslog(\+udp)?|https?)(:|://).*", fullmatch=True))
 def test_any_address(text: str) -> None:
     """Any text is an address or a ConfigError."""

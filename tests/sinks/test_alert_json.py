@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from referencing import Registry
@@ -64,6 +64,7 @@ def test_schema_refuses_what_we_do_not_write(alert: Alert, change: dict[str, obj
     assert not _VALID.is_valid(alert_object(alert) | change)
 
 
+@settings(deadline=None)
 @given(st.from_type(Alert))
 def test_any_alert(alert: Alert) -> None:
     """Whatever the alert, its line is one line of ASCII and valid, and its message is printable."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly.records import Alert
@@ -42,6 +42,7 @@ def test_the_end_of_a_burst_asks_nothing(alert: Alert) -> None:
     assert len(lines) == 3
 
 
+@settings(deadline=None)
 @given(st.from_type(Alert))
 def test_any_alert(alert: Alert) -> None:
     """Whatever the alert, it is two to four printable lines; all but the command fit into 80 columns."""

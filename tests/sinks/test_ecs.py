@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly.osquery import Action
@@ -163,6 +163,7 @@ def test_empty_columns_are_kept(scan: Score) -> None:
     assert score_document(msgspec.structs.replace(scan, action=action), NOW)["anomaly"]["columns"] == {"tty": ""}
 
 
+@settings(deadline=None)
 @given(st.from_type(Score))
 def test_any_score(score: Score) -> None:
     """Whatever the score, its document has only fields of ECS, of their types, beside our own, and is one line."""
@@ -171,6 +172,7 @@ def test_any_score(score: Score) -> None:
     assert line(document).count(b"\n") == 1
 
 
+@settings(deadline=None)
 @given(st.from_type(Alert))
 def test_any_alert(alert: Alert) -> None:
     """The same holds for alerts."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly.errors import ConfigError
@@ -62,6 +62,7 @@ def test_addresses_that_are_refused(url: str, said: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_address(text: str) -> None:
     """Any text is a receiver or a ConfigError, and no receiver's request line can be split."""

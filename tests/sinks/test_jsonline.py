@@ -5,7 +5,7 @@ from math import inf, nan
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly.records import Score
@@ -17,6 +17,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), _JSON, max_size=4))
 def test_a_line_reads_back(document: dict[str, Any]) -> None:
     """Whatever well-formed text is in it, a document is one line of printable ASCII that reads back as it was."""
@@ -26,6 +27,7 @@ def test_a_line_reads_back(document: dict[str, Any]) -> None:
     assert json.loads(written) == document
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=()) | st.sampled_from("\ud800\udc80\x7f\\")))
 def test_half_a_pair_does_not_go_out(text: str) -> None:
     """A lone surrogate, which strict readers refuse, becomes U+FFFD; the rest stays."""
@@ -70,6 +72,7 @@ def test_wide_rows_are_cut() -> None:
     assert clipped(short) is short
 
 
+@settings(deadline=None)
 @given(st.from_type(Score))
 def test_a_shortened_score_is_bounded(score: Score) -> None:
     """No text of the action is longer than the bound, and what was short enough is unchanged."""

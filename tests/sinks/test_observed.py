@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly.osquery import Action
@@ -84,6 +84,7 @@ _COLUMNS = st.sampled_from((
 ))  # fmt: skip
 
 
+@settings(deadline=None)
 @given(_NAMES, st.dictionaries(_COLUMNS, st.text(st.characters(exclude_categories=()), max_size=12)))
 def test_any_row(query: str, row: dict[str, str]) -> None:
     """Whatever the values, a row is read, and numbers are in their ranges."""

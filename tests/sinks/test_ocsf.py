@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
@@ -103,6 +103,7 @@ def test_severities(alert: Alert) -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.from_type(Alert))
 def test_any_alert(alert: Alert) -> None:
     """Whatever the alert, its finding is valid, and one line of ASCII."""

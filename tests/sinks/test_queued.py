@@ -34,9 +34,12 @@ class Recorder(Carrier):
         self.sent.append(data)
         self.arrived.release()
 
-    def close(self) -> None:
+    def interrupt(self) -> None:
         """Let whoever waits fail."""
         self._closed.set()
+
+    def close(self) -> None:
+        """Do nothing more."""
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def entries(number: int, size: int = 0, first: int = 0) -> list[Entry]:
 
 def drain(spool: Spool, most: int = 10**6) -> list[str]:
     """Take entries out, and give their keys."""
-    keys = []
+    keys: list[str] = []
     while len(keys) < most and (entry := spool.head()) is not None:
         keys.append(entry.key)
         spool.done()
@@ -204,7 +204,7 @@ def test_a_damaged_cursor(cursor: bytes, tmp_path: Path) -> None:
         assert drain(spool) in (["0", "1", "2"], ["2"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.lists(st.integers(0, 4) | st.just("take") | st.just("restart"), max_size=20))
 def test_any_order_of_things(tmp_path_factory: pytest.TempPathFactory, steps: list[int | str]) -> None:
     """However appending, taking out and restarting follow each other, each entry comes out once, in order."""

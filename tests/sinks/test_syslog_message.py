@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly.records import Alert, Severity
@@ -127,6 +127,7 @@ def test_escapes(alert: Alert, name: str) -> None:
     assert written.decode("utf-8").replace("\ufeff", "").isprintable()
 
 
+@settings(deadline=None)
 @given(st.from_type(Alert), st.integers(480, 8192))
 def test_any_alert(alert: Alert, longest: int) -> None:
     """Whatever the alert and the room, the message keeps the grammar and the room, and is one line of UTF-8."""
@@ -169,6 +170,7 @@ def test_the_local_form(alert: Alert, monkeypatch: pytest.MonkeyPatch) -> None:
     assert structured(match[2].decode())[0] == of(alert).data
 
 
+@settings(deadline=None)
 @given(st.from_type(Alert), st.integers(300, 8192))
 def test_any_alert_in_the_local_form(alert: Alert, longest: int) -> None:
     """Whatever the alert and the room, it is one printable line that keeps the room."""

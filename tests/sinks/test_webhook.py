@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly.records import Alert
@@ -149,6 +149,7 @@ def test_retry_after(later: str | None, pause: float, tmp_path: Path) -> None:
         assert carrying.step() == pause
 
 
+@settings(deadline=None)
 @given(
     st.text() | st.from_regex(r"[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,5} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 )
@@ -243,6 +244,7 @@ def test_without_an_alert_there_is_no_thread(tmp_path: Path) -> None:
     sink.close()
 
 
+@settings(deadline=None)
 @given(st.from_type(Alert))
 def test_keys(alert: Alert) -> None:
     """A key can stand in a header, and another update of the alert has another."""
