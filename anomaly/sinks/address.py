@@ -209,6 +209,7 @@ def _host(address: Address) -> tuple[str, int]:
     try:
         parts = urlsplit(f"x:{address.place}")
         host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # what no name server could be asked for
     except ValueError as error:
         raise wrong from error
     if not host or parts.path or parts.username is not None or port == 0:

@@ -13,6 +13,8 @@ ROOM = 10_000
 PATIENCE = 1.0
 """Seconds that closing waits for what is still to be handed on."""
 
+ENDED = "the thread that hands them on has ended, which is a fault of anomaly: restart it, and report it"
+
 _LONGEST = 60.0
 
 
@@ -56,8 +58,14 @@ class Queue:
         self._is_closing = False
         self.lost = 0
         """Messages that will not be handed on."""
-        self.trouble: str | None = None
+        self._trouble: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
         """Why the last try failed."""
+        if self._thread is not None and not self._thread.is_alive() and not self._is_closing:
+            return ENDED
+        return self._trouble
 
     @property
     def waiting(self) -> int:
@@ -105,7 +113,7 @@ class Queue:
             try:
                 self._carrier.send(message)
             except OSError as error:
-                self.trouble = error.strerror or str(error)
+                self._trouble = error.strerror or str(error)
                 with self._changed:
                     if self._is_closing:
                         return
@@ -113,7 +121,7 @@ class Queue:
                     self._changed.wait_for(lambda: self._is_closing, pause)
                 pause = min(2 * pause, _LONGEST)
                 continue
-            pause, self.trouble = self._pause, None
+            pause, self._trouble = self._pause, None
             with self._changed:
                 if self._waiting and self._waiting[0] is message:
                     self._waiting.popleft()

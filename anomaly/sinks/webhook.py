@@ -16,6 +16,7 @@ from anomaly.records import Alert
 from anomaly.sinks.formats import Encode
 from anomaly.sinks.http_post import Post
 from anomaly.sinks.interface import AlertSink, Health
+from anomaly.sinks.queued import ENDED
 from anomaly.sinks.spool import Entry, Spool
 
 PATIENCE = 1.0
@@ -172,7 +173,8 @@ class WebhookSink(AlertSink):
     def health(self) -> Health:
         """Tell what waits, what is lost or was refused, and why."""
         lost = self._lost + self._courier.refused + self._spool.damaged
-        return Health(self._spool.waiting, lost, self._courier.trouble)
+        has_ended = self._thread is not None and not self._thread.is_alive() and not self._is_closing
+        return Health(self._spool.waiting, lost, ENDED if has_ended else self._courier.trouble)
 
     def _begin(self) -> None:
         with self._changed:

@@ -78,6 +78,7 @@ def test_addresses_that_are_refused(address: str, said: str) -> None:
     [
         ("syslog+udp:host", "is written syslog"),
         ("syslog+udp://", "is written syslog"),
+        (f"syslog+udp://{'a' * 64}", "is written syslog"),
         ("syslog+tcp://h:x", "is written syslog"),
         ("syslog+tcp://h:0", "is written syslog"),
         ("syslog+tls://h/path", "is written syslog"),

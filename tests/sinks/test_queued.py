@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from anomaly.sinks.queued import Carrier, Queue
+from anomaly.sinks.queued import ENDED, Carrier, Queue
 
 
 class Recorder(Carrier):
@@ -113,3 +113,24 @@ def test_without_a_message_there_is_no_thread(messages: list[bytes]) -> None:
         waiting.put(messages)
         assert waiting._thread is None or messages
     assert threading.active_count() == before
+
+
+class Faulty(Recorder):
+    """Fails as nothing should."""
+
+    def send(self, data: bytes) -> None:
+        """Fail."""
+        super().send(data)
+        raise ZeroDivisionError
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_ours_is_not_silent() -> None:
+    """If the thread ends by an error that nobody foresaw, the queue says so instead of filling up in silence."""
+    carrier = Faulty()
+    with queue(carrier) as waiting:
+        waiting.put([b"a"])
+        assert waiting._thread is not None
+        waiting._thread.join(10)
+        assert waiting.trouble == ENDED
+        assert waiting.close() == 1
