@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly.records import Alert
+from anomaly.sinks.address import open_sink
 from anomaly.sinks.formats import encoder
 from anomaly.sinks.http_post import Answer, Post, receiver, secret_from
 from anomaly.sinks.spool import Entry, Spool
@@ -253,3 +256,39 @@ def test_keys(alert: Alert) -> None:
     assert key.isprintable()
     assert " " not in key
     assert _key(msgspec.structs.replace(alert, update=alert.update + 1)) != key
+
+
+_KILLED = """
+import sys
+from pathlib import Path
+from anomaly.osquery import Action
+from anomaly.records import Alert, ModelRef, Score, Severity
+from anomaly.sinks.address import open_sink
+
+score = Score("f:0", Action(5, "ws1", "alice", "q", "added", {}), 40.0, 40.0, 9.0, ModelRef("LSTM", 1, "ready"))
+alerts = [
+    Alert(f"f:{number}", "alice", "ws1", Severity.WARNING, 5, 5, 1, 0, False, score, ()) for number in range(300)
+]
+open_sink(sys.argv[1], spool=Path(sys.argv[2])).write(alerts)
+sys.stdin.read()
+"""
+
+
+def test_kill_9(receiving: Receiving, tmp_path: Path) -> None:
+    """Killed in the middle of delivering, the next run goes on: all come, in order, at most one of them twice."""
+    with receiving() as there:
+        url = f"http://127.0.0.1:{there.port}/hook"
+        command = [sys.executable, "-c", _KILLED, url, str(tmp_path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+            there.wait(20)
+            process.kill()
+        (place,) = tmp_path.iterdir()
+        with closing(Spool(place)) as spool:
+            assert spool.waiting > 0
+        sink = open_sink(url, spool=tmp_path)
+        while sink.health().waiting:
+            time.sleep(0.001)
+        sink.close()
+        ids = [json.loads(request.body)["id"] for request in there.requests]
+    assert list(dict.fromkeys(ids)) == [f"f:{number}" for number in range(300)]
+    assert len(ids) <= 301
