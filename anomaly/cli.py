@@ -148,7 +148,7 @@ def train(
 @options.max_line
 @options.models
 @options.state
-@options.output_format
+@options.score_format
 @options.adapt
 @options_alerts.metrics
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new actions, or end.")
@@ -295,7 +295,7 @@ def demo(algorithm: str) -> None:
 @options.max_line
 @options.models
 @options.state
-@options.output_format
+@options.score_format
 @options.adapt
 @options_alerts.metrics
 @click.pass_context

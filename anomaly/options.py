@@ -234,6 +234,19 @@ def output_format(function: F) -> F:
     )(function)
 
 
+def score_format(function: F) -> F:
+    """Add ``--format`` where scores are what is printed."""
+    return click.option(
+        "--format",
+        "output",
+        type=click.Choice(("text", "json", "ecs")),
+        envvar="ANOMALY_FORMAT",
+        default="text",
+        show_default=True,
+        help="Text for people, or a line of JSON each for programs, our own or Elastic's (ANOMALY_FORMAT).",
+    )(function)
+
+
 def configuration(function: F) -> F:
     """Add ``-c``: a file whose settings become the defaults of every command."""
     return click.option(

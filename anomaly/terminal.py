@@ -28,13 +28,17 @@ def say(text: str) -> None:
 
 
 def sink(output: str) -> Sink:
-    """Return where scores go: ``json`` or ``text``, in colour on a terminal that wants it."""
+    """Return where scores go: ``json``, ``ecs``, or ``text``, in colour on a terminal that wants it."""
     _check_output()
     stream = _whole_writes(sys.stdout)
     if output == "json":
         from anomaly.sinks.ndjson import NdjsonSink
 
         return NdjsonSink(stream)
+    if output == "ecs":
+        from anomaly.sinks.ecs import EcsSink
+
+        return EcsSink(stream)
     from anomaly.sinks.text import TextSink
 
     colour = stream.isatty() and not os.environ.get("NO_COLOR")

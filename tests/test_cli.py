@@ -213,6 +213,21 @@ def test_prediction_as_json_is_one_record_per_action(log: Path, models: Path, tm
     assert "730 lines, 730 actions, 700 scored" in result.stderr
 
 
+def test_prediction_for_elastic_is_one_event_per_action(log: Path, models: Path, tmp_path: Path) -> None:
+    """With --format ecs every action is an event of the Elastic Common Schema; tables have no such format."""
+    words = ("--from", "start", "--no-follow", "--format", "ecs", "-l", log, "--models", models)
+    result = run("predict", "--user", "alice", *words, "--state", tmp_path / "s")
+    assert result.exit_code == 0
+    events = [json.loads(text) for text in result.stdout.splitlines()]
+    assert len(events) == 700
+    assert {event["user"]["name"] for event in events} == {"alice"}
+    assert {event["event"]["kind"] for event in events} == {"event"}
+    assert all(0 <= event["anomaly"]["score"] <= 100 for event in events)
+    refused = run("users", "-l", log, "--format", "ecs")
+    assert refused.exit_code == 2
+    assert "'ecs' is not one of 'text', 'json'" in refused.stderr
+
+
 def test_every_user_gives_records_and_the_unknown_ones_no_score(log: Path, models: Path, tmp_path: Path) -> None:
     """With --all-users a user without a model has null figures and the state none."""
     words = ("--from", "start", "--no-follow", "--format", "json", "-l", log, "--models", models)

@@ -13,7 +13,7 @@ from anomaly.calibration import Calibration, Tail
 from anomaly.records import ALARM, Severity
 from anomaly.report.profile import LEVELS, Alarm, Point, Profile
 from anomaly.sinks.ndjson import timestamp
-from anomaly.sinks.text import sentence, summary
+from anomaly.sinks.wording import sentence, summary
 from anomaly.sinks.visible import visible
 
 Chart = dict[str, Any]

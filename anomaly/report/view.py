@@ -14,7 +14,7 @@ from anomaly.report.bursts import weight
 from anomaly.report.novelty import New
 from anomaly.report.profile import LEVELS, Alarm, Profile
 from anomaly.sinks.ndjson import timestamp
-from anomaly.sinks.text import sentence, summary
+from anomaly.sinks.wording import sentence, summary
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 

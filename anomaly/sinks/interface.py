@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from anomaly.records import Alert, Score
 
@@ -19,6 +20,17 @@ class Sink(ABC):
         """Release what the sink holds."""
 
 
+class Health(NamedTuple):
+    """How a sink that keeps alerts is getting on."""
+
+    waiting: int = 0
+    """Alerts that are kept, and not delivered yet."""
+    lost: int = 0
+    """Alerts that will not be delivered."""
+    trouble: str | None = None
+    """What is in the way of delivering at present, as a sentence without its full stop."""
+
+
 class AlertSink(ABC):
     """Takes alerts in order. When ``write`` returns, they have been handed on, or are kept until they can be."""
 
@@ -31,3 +43,7 @@ class AlertSink(ABC):
 
     def close(self) -> None:  # noqa: B027 - most sinks hold nothing
         """Release what the sink holds."""
+
+    def health(self) -> Health:
+        """Tell how it is getting on; what a sink cannot hand on at once it keeps, and only this says so."""
+        return Health()

@@ -113,7 +113,7 @@ def _record(score: Score) -> _Record:
         _rounded(score.surprise),
         action.baseline,
         score.model,
-        [_reason(reason) for reason in score.reasons] if score.reasons else [],
+        [reason_object(reason) for reason in score.reasons] if score.reasons else [],
         action.columns,
     )
 
@@ -143,7 +143,8 @@ def _minute(minutes: int) -> str | None:
         return None
 
 
-def _reason(reason: Reason) -> dict[str, object]:
+def reason_object(reason: Reason) -> dict[str, object]:
+    """Give a reason as JSON has it."""
     return {
         "kind": reason.kind.value,
         "field": reason.field,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, assert_never
+from collections.abc import Iterator, Sequence
+from typing import IO
 
 import click
 
-from anomaly.osquery import Action
-from anomaly.records import Reason, ReasonKind, Score, Severity
+from anomaly.records import Score, Severity
 from anomaly.sinks.interface import Sink
 from anomaly.sinks.ndjson import timestamp
 from anomaly.sinks.visible import columns, visible
+from anomaly.sinks.wording import sentence, summary
 
 _HEADER = f"{'time':<14} {'user':<10} {'score':>5} {'risk':>5} {'severity':<8} action"
 _USER = 10
@@ -20,23 +20,7 @@ _SEVERITY = 8
 _INDENT = "  "
 # Narrower than this the fixed columns leave no room for the action.
 _NARROWEST = 60
-# What one value may take of a reason, so that what is usual still has its place on the line.
-_VALUE = 32
-
-_SIGNS = {"added": "+", "removed": "-", "snapshot": "="}
 _COLOURS = {Severity.NOTICE: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "red"}
-
-# Columns that say most of an action, most telling first.
-_TELLING = (
-    "cmdline", "command", "path", "name", "remote_address", "remote_port", "port", "address",
-    "message", "tag", "tty", "terminal", "host",
-)  # fmt: skip
-# Columns that say who and when, which has its own place on the line, or nothing at all to a reader.
-_SKIPPED = frozenset((
-    "username", "user", "uid", "auid", "euid", "fsuid", "suid", "gid", "egid", "fsgid", "sgid",
-    "pid", "ppid", "parent", "time", "uptime", "atime", "mtime", "ctime", "btime", "eid",
-))  # fmt: skip
-_MOST = 3
 
 
 class TextSink(Sink):
@@ -76,7 +60,8 @@ class TextSink(Sink):
         user += " " * (_USER - columns(user))
         before = f"{_clock(action.time):<14} {user} {_points(score.score)} {_points(score.risk)} "
         room = self._width - columns(before) - _SEVERITY - 1
-        yield f"{before}{self._severity(score)} {self._visible(summary(action, room), room)}"
+        what = self._visible(summary(action, room), room)
+        yield f"{before}{self._severity(score)} {what}"
         if score.severity is not Severity.NONE:
             for reason in score.reasons:
                 room = self._width - len(_INDENT)
@@ -112,50 +97,3 @@ def _clock(seconds: int) -> str:
 
 def _points(value: float | None) -> str:
     return f"{value:5.1f}" if value is not None and math.isfinite(value) else f"{'-':>5}"
-
-
-def summary(action: Action, room: int) -> str:
-    """Say what the action is: its sign, its query, and the columns that say most, as far as there is room."""
-    text = f"{_SIGNS.get(action.verb, '?')}{action.query[:room]}"
-    row = {name[:room]: value[:room] for name, value in action.columns.items() if value}
-    for place, name in enumerate((_telling(row) or list(row))[:_MOST]):
-        # The first may go without its name, which the query suggests, and may be cut; the others are whole.
-        pair = row[name] if place == 0 and name in _TELLING else f"{name}={row[name]}"
-        if place > 0 and columns(visible(f"{text} {pair}")) > room:
-            break
-        text += f" {pair}"
-    return text
-
-
-def _telling(row: Mapping[str, str]) -> list[str]:
-    first = [name for name in _TELLING if name in row]
-    return first + [name for name in row if name not in _SKIPPED and name not in first]
-
-
-def sentence(reason: Reason, room: int) -> str:
-    """Say one reason as a person would, with as much of what is usual as has room."""
-    field, value = visible(reason.field, _VALUE), visible(reason.value, _VALUE)
-    expected = [visible(text, _VALUE) for text in reason.expected]
-    usually = "usually"
-    match reason.kind:
-        case ReasonKind.NEW_VALUE:
-            start = f'new {field} "{value}", never seen in {reason.of:,}'
-        case ReasonKind.RARE_VALUE:
-            start = f'rare {field} "{value}", {reason.seen:,} of {reason.of:,}'
-        case ReasonKind.UNEXPECTED_NEXT:
-            start, usually = f"unexpected {value} here{_bits(reason.bits)}", "expected"
-        case ReasonKind.UNUSUAL_HOUR:
-            start = f"unusual hour {value}, {reason.seen:,} of {reason.of:,}"
-        case ReasonKind.UNUSUAL_MIX:
-            start = f'unusual in this mix: {field} "{value}"'
-        case _:
-            assert_never(reason.kind)
-    for count in range(len(expected), 0, -1):
-        sentence = f"{start}; {usually} {', '.join(expected[:count])}"
-        if columns(sentence) <= room:
-            return sentence
-    return start
-
-
-def _bits(bits: float) -> str:
-    return f" ({bits:.1f} bits)" if math.isfinite(bits) else ""

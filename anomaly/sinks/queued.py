@@ -1,0 +1,133 @@
+"""What waits in memory for somebody slower: a bounded queue, and a thread that hands it on in order."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable
+
+ROOM = 10_000
+"""Messages that wait at most; a longer outage of the receiver loses what comes after them."""
+
+PATIENCE = 1.0
+"""Seconds that closing waits for what is still to be handed on."""
+
+ENDED = "the thread that hands them on has ended, which is a fault of anomaly: restart it, and report it"
+
+_LONGEST = 60.0
+
+
+class Carrier(ABC):
+    """Carries one message after another to where they go."""
+
+    @abstractmethod
+    def send(self, data: bytes) -> None:
+        """Hand on a message, connecting first where need be; after an OSError it connects anew."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Let what another thread waits for fail at once."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection; nobody uses it any more."""
+
+
+class Queue:
+    """Messages on their way. Nothing here waits but the thread, which begins with the first message.
+
+    A message that cannot be handed on stays, and is tried again after half a second, then after twice as long each
+    time, up to a minute.
+
+    Parameters
+    ----------
+    carrier
+        Used by the thread alone, but for ``close``.
+    room
+        Messages that wait at most.
+    pause
+        Seconds before the second try.
+    """
+
+    def __init__(self, carrier: Carrier, *, room: int = ROOM, pause: float = 0.5) -> None:
+        self._carrier, self._room, self._pause = carrier, room, pause
+        self._waiting: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_closing = False
+        self.lost = 0
+        """Messages that will not be handed on."""
+        self._trouble: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last try failed."""
+        if self._thread is not None and not self._thread.is_alive() and not self._is_closing:
+            return ENDED
+        return self._trouble
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are still to be handed on."""
+        return len(self._waiting)
+
+    def put(self, messages: Iterable[bytes]) -> int:
+        """Take messages; return how many there was no room for."""
+        with self._changed:
+            refused = 0
+            for message in messages:
+                if len(self._waiting) >= self._room:
+                    refused += 1
+                else:
+                    self._waiting.append(message)
+            self.lost += refused
+            if self._thread is None and self._waiting:
+                self._thread = threading.Thread(target=self._run, name="anomaly-sink", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return refused
+
+    def close(self, patience: float = PATIENCE) -> int:
+        """Hand on what can be within so many seconds; return how many are lost by closing."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(patience)
+            if self._thread.is_alive():
+                self._carrier.interrupt()
+                self._thread.join(patience / 2)
+        # A thread that is left looks for an address, which nothing can interrupt; it ends with the process.
+        if self._thread is None or not self._thread.is_alive():
+            self._carrier.close()
+        with self._changed:
+            left = len(self._waiting)
+            self._waiting.clear()
+            self.lost += left
+        return left
+
+    def _run(self) -> None:
+        pause = self._pause
+        while (message := self._next()) is not None:
+            try:
+                self._carrier.send(message)
+            except OSError as error:
+                self._trouble = error.strerror or str(error)
+                with self._changed:
+                    if self._is_closing:
+                        return
+                    # Not for less because more has come: a burst must not become a burst of tries.
+                    self._changed.wait_for(lambda: self._is_closing, pause)
+                pause = min(2 * pause, _LONGEST)
+                continue
+            pause, self._trouble = self._pause, None
+            with self._changed:
+                if self._waiting and self._waiting[0] is message:
+                    self._waiting.popleft()
+
+    def _next(self) -> bytes | None:
+        with self._changed:
+            while not self._waiting and not self._is_closing:
+                self._changed.wait()
+            return self._waiting[0] if self._waiting else None
