@@ -160,9 +160,8 @@ def stages(given: Given, stored: Stored) -> dict[str, Subject]:
 
         begin = time.perf_counter()
         for found in evidence:
-            for figure, views in zip(found.action.tolist(), found.views.tolist(), strict=True):
-                model.calibration.action.score(figure)
-                model.calibration.window.score(odds.step(model.fusion.evidence(views)))
+            model.calibration.action.scores(found.action.tolist())
+            model.calibration.window.scores(odds.steps(model.fusion.evidences(found.views)))
         return Sample(len(tokens), time.perf_counter() - begin)
 
     def score(adapt: bool) -> Sample:  # noqa: FBT001 - by partial

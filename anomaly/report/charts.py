@@ -13,8 +13,8 @@ from anomaly.calibration import Calibration, Tail
 from anomaly.records import ALARM, Severity
 from anomaly.report.profile import LEVELS, Alarm, Point, Profile
 from anomaly.sinks.ndjson import timestamp
-from anomaly.sinks.wording import sentence, summary
 from anomaly.sinks.visible import visible
+from anomaly.sinks.wording import sentence, summary
 
 Chart = dict[str, Any]
 """``data`` and ``layout`` of a figure. A trace's ``meta`` is the part it plays, by which the page colours it."""

@@ -114,8 +114,8 @@ def scratch(lstm: Lstm, state: LstmState) -> tuple[float, ...]:
         return (sum(entry.rarity for entry in entries) / len(entries),)
     nats: dict[tuple[int, int], list[float]] = {}
     for entry in entries:
-        for *key, nat in zip(entry.ids, entry.marks, entry.nats, strict=True):
-            nats.setdefault(tuple(key), []).append(nat)
+        for token, mark, nat in zip(entry.ids, entry.marks, entry.nats, strict=True):
+            nats.setdefault((token, mark), []).append(nat)
     distinct = [sum(group) / len(group) for group in nats.values()]
     return sum(entry.foreign for entry in entries) / len(entries), sum(distinct) / len(distinct)
 
