@@ -20,7 +20,7 @@ from anomaly.calibration import Tail
 from anomaly.detectors.interface import WINDOW, Detector
 from anomaly.records import ALARM
 from anomaly.risk import Fusion, logit, probability
-from anomaly.tokenizer import BUCKETS, Tokens
+from anomaly.tokens import BUCKETS, Tokens
 
 DAYS = 2.0
 """Usual days' worth of actions that one day may add."""

@@ -20,7 +20,7 @@ from anomaly.corpus import Corpus, Rows
 from anomaly.detectors.interface import WINDOW
 from anomaly.osquery import Action
 from anomaly.tables import MAX_NAME
-from anomaly.tokenizer import Tokens
+from anomaly.tokens import Tokens
 
 MOST = WINDOW // 2
 """Places in the window that one run of a query, or one action that is repeated, may have."""

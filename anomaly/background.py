@@ -17,7 +17,8 @@ from safetensors.numpy import load, save
 
 from anomaly.calibration import Tail
 from anomaly.errors import ModelRefused
-from anomaly.tokenizer import Tokenizer, Tokens
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Tokens
 
 SCHEMA = 1
 _KEY = "anomaly"

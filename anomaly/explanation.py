@@ -14,7 +14,8 @@ from anomaly.detectors.lstm import Foreseen, Lstm
 from anomaly.detectors.ocsvm import OneClassSvm, Surroundings
 from anomaly.osquery import Action
 from anomaly.records import Reason, ReasonKind
-from anomaly.tokenizer import Tokenizer, Tokens
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Tokens
 from anomaly.vocabulary import Head
 
 MAX_REASONS = 3

@@ -15,7 +15,7 @@ from anomaly.explanation import explain, unusual_hour
 from anomaly.osquery import Action
 from anomaly.records import Reason, Score
 from anomaly.standing import Standing
-from anomaly.tokenizer import Tokens
+from anomaly.tokens import Tokens
 
 EXPLAINED = 10.0
 """From this score on (1 action in 10) an action is explained; the others are what they usually are."""

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.corpus import Corpus, Rows
-from anomaly.tokenizer import Column, Statistics, Tokenizer, statistics, value_hash
+from anomaly.lookup import Column, value_hash
+from anomaly.tokenizer import Tokenizer
 from anomaly.vocabulary import Head, Token
+from anomaly.vocabulary_fit import Statistics, statistics
 
 _LEAST = 2  # occurrences that make a value a token of its own
 

@@ -12,7 +12,8 @@ from anomaly.admission import admitted
 from anomaly.corpus import Corpus
 from anomaly.detectors.counts_fit import expectation, first_tokens, occurrences
 from anomaly.personal import personal
-from anomaly.tokenizer import Encoded, Tokenizer
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Encoded
 
 FEWEST = 8
 """Users that make a background. With five, of whom one is root and one the machine, all that three people do

@@ -20,7 +20,8 @@ from anomaly.errors import TooLittleData
 from anomaly.harvest import Report
 from anomaly.personal import personal
 from anomaly.population import Population
-from anomaly.tokenizer import Encoded, Tokenizer
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Encoded
 
 _FEWEST_A_FOLD = 150
 _FEWEST_FOLDS = 2

@@ -11,25 +11,21 @@ Each token also has a bucket, a hash into a bag of fixed size (Weinberger et al.
 
 from __future__ import annotations
 
-import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.corpus import IDENTITY_COLUMNS, Corpus, Rows, informative
+from anomaly.lookup import Column, Rare, Resolved, Shape, value_hash
 from anomaly.osquery import Action
-from anomaly.values import levels
-from anomaly.vocabulary import MAX_COLUMNS, MAX_KINDS, Head, Token, exact_tokens, general_tokens, is_silent
-
-BUCKETS = 1024
-"""Size of the bag."""
+from anomaly.tokens import BUCKETS, Encoded, Tokens
+from anomaly.vocabulary import Head
+from anomaly.vocabulary_fit import learn
 
 NEW_BUCKETS = 16
 """Buckets that the values never seen share, for each form they fall back to.
@@ -37,9 +33,6 @@ NEW_BUCKETS = 16
 A window full of new values then looks like any other such window. Without the bound, what drifts in a user's own
 behaviour moves the window as far as a stranger does; in a bag of 256 buckets collisions bound it by accident.
 """
-
-_CACHE = 4096
-"""Unseen values remembered per column, so that a repeated one is resolved once."""
 
 _ACTIONS = 1024
 """Actions remembered, of all kinds together."""
@@ -49,51 +42,6 @@ _SHAPES = 256
 
 _LONGEST = 256
 """Longest value remembered: the log chooses how long its values are."""
-
-
-_Resolved = tuple[int, int, int]  # a value's token, bucket and mark
-
-
-class Tokens(NamedTuple):
-    """One action, as the detectors see it: the kind first, then one entry per column that says something."""
-
-    ids: tuple[int, ...]
-    buckets: tuple[int, ...]
-    marks: tuple[int, ...] = ()
-    """For each id a hash of the value where it is no token of its own, else 0; empty where none was asked for."""
-
-
-class Encoded(NamedTuple):
-    """Many actions as arrays of shape (actions, 1 + columns); ids padded with 0, buckets with -1."""
-
-    ids: NDArray[np.int32]
-    buckets: NDArray[np.int16]
-    marks: NDArray[np.uint32]
-    """Of the ids; 0 for those that have none."""
-
-    def tokens(self, action: int) -> Tokens:
-        """Return one action as :class:`Tokens`."""
-        ids, buckets, marks = self.ids[action], self.buckets[action], self.marks[action]
-        there = ids > 0
-        return Tokens(
-            tuple(ids[there].tolist()), tuple(buckets[buckets >= 0].tolist()), tuple(marks[there].tolist())
-        )
-
-    def batch(self, part: range) -> list[Tokens]:
-        """Return consecutive actions as :class:`Tokens`."""
-        rows = zip(*(column[part.start : part.stop].tolist() for column in self), strict=True)
-        return [
-            Tokens(
-                tuple([token for token in ids if token]),
-                tuple([bucket for bucket in buckets if bucket >= 0]),
-                tuple([mark for token, mark in zip(ids, marks, strict=True) if token]),
-            )
-            for ids, buckets, marks in rows
-        ]
-
-    def chosen(self, actions: NDArray[Any] | slice) -> Encoded:
-        """Return some of the actions."""
-        return Encoded(self.ids[actions], self.buckets[actions], self.marks[actions])
 
 
 class Tokenizer:
@@ -120,7 +68,7 @@ class Tokenizer:
         self.rare = rare
         self.salt = salt
         self.size = heads[-1].stop
-        self._kinds: dict[tuple[str, str], _Resolved] = {}
+        self._kinds: dict[tuple[str, str], Resolved] = {}
         self._columns: dict[str, dict[str, Column]] = {}
         for token, entry in enumerate(heads[0].tokens[1:], heads[0].start + 1):
             if not entry.exact:
@@ -131,7 +79,7 @@ class Tokenizer:
             if head.column in IDENTITY_COLUMNS:
                 raise ValueError(f"{head.column} says who acts and is no column to learn")
             self._columns.setdefault(head.query, {})[head.column] = Column(head)
-        self._shapes: dict[tuple[str, ...], _Shape] = {}
+        self._shapes: dict[tuple[str, ...], Shape] = {}
         self._remembered = 0  # actions, over all shapes
         # By query, what becomes of each column: None for those that say nothing.
         self._plans: dict[str, dict[str, Column | None]] = {
@@ -143,36 +91,13 @@ class Tokenizer:
     def fit(cls, corpus: Corpus, rows: Rows, keep: NDArray[np.bool_] | None = None, salt: int = 0) -> Tokenizer:
         """Build the vocabulary from the actions of ``rows`` for which ``keep`` holds (all by default)."""
         keep = np.ones(len(rows.kind), dtype=bool) if keep is None else keep
-        kinds = Counter(
-            {
-                f"{query} {verb}": int(count)
-                for (query, verb), count in zip(
-                    corpus.kinds, np.bincount(rows.kind[keep], minlength=len(corpus.kinds)), strict=True
-                )
-                if count
-            }
-        )
-        columns = [column for column in statistics(corpus, rows, keep) if column.counts]
-        silent = {column.name for column in columns if is_silent(column.name[1], column.counts, column.novelty)}
-        spoken = [column for column in columns if column.name not in silent]
-        spoken = sorted(spoken, key=lambda column: -sum(column.counts.values()))[:MAX_COLUMNS]
-        exact = exact_tokens([column.counts for column in spoken])
-        rare = [_without(column.counts, tokens) for column, tokens in zip(spoken, exact, strict=True)]
-        ways = [once | Counter(dict.fromkeys(tokens, 1)) for once, tokens in zip(rare, exact, strict=True)]
-        general, left = general_tokens([column.name[1] for column in spoken], ways)
-        heads = [_kind_head(kinds)]
-        for column, values, forms, nameless in zip(spoken, exact, general, left, strict=True):
-            tokens = [Token("", exact=False, count=nameless)]
-            tokens += [Token(value, exact=True, count=column.counts[value]) for value in values]
-            tokens += [Token(form, exact=False, count=n) for form, n in sorted(forms.items())]
-            total = sum(column.counts.values())
-            heads.append(Head(*column.name, heads[-1].stop, tuple(tokens), total, column.novelty, column.unseen))
-        hashes = {
-            value_hash(salt, *column.name, value): n
-            for column, once in zip(spoken, rare, strict=True)
-            for value, n in once.items()
+        found = learn(corpus, rows, keep)
+        rare = {
+            value_hash(salt, *name, value): count
+            for name, once in zip(found.names, found.rare, strict=True)
+            for value, count in once.items()
         }
-        return cls(heads, silent, hashes, salt)
+        return cls(found.heads, found.silent, rare, salt)
 
     def encode(self, action: Action) -> Tokens:
         """Tokenise one action. Any query and any column work, also ones never seen."""
@@ -186,17 +111,17 @@ class Tokenizer:
                 self._remember(shape, values, tokens)
         return tokens
 
-    def _shape(self, action: Action) -> _Shape:
+    def _shape(self, action: Action) -> Shape:
         """Return what is looked at in actions of this kind with these columns."""
         plan = self._plans.get(action.query, _NO_PLAN)
         columns = [column for column, _ in informative(action.columns) if plan.get(column, _STRANGE) is not None]
-        shape = _Shape([c for c in columns if c in plan or (action.query, c) not in self.silent])
+        shape = Shape([c for c in columns if c in plan or (action.query, c) not in self.silent])
         key = action.query, action.verb, *action.columns
         if len(self._shapes) < _SHAPES and sum(map(len, key)) <= 8 * _LONGEST:
             self._shapes[key] = shape
         return shape
 
-    def _remember(self, shape: _Shape, values: tuple[str, ...], tokens: Tokens) -> None:
+    def _remember(self, shape: Shape, values: tuple[str, ...], tokens: Tokens) -> None:
         if self._remembered >= _ACTIONS:  # what comes again is soon known again
             for other in self._shapes.values():
                 other.known.clear()
@@ -311,14 +236,14 @@ class Tokenizer:
             raise ValueError("the vocabulary has gaps")
         return cls(found.heads, set(found.silent), Rare(arrays["rare_hash"], arrays["rare_count"]), found.salt)
 
-    def _unseen_kind(self, action: Action) -> _Resolved:
+    def _unseen_kind(self, action: Action) -> Resolved:
         name = f"{action.query} {action.verb}"
         return self.heads[0].start, self._strange_bucket("", "", name), self._mark("", "", name)
 
     def _mark(self, query: str, column: str, value: str) -> int:
         return value_hash(self.salt, query, column, value) or 1
 
-    def _resolve(self, known: Column, value: str) -> _Resolved:
+    def _resolve(self, known: Column, value: str) -> Resolved:
         where, exact = (known.head.query, known.head.column), known.exact.get(value)
         if exact is not None:
             resolved = known.table[value] = exact, self._bucket(*where, value), 0
@@ -346,137 +271,7 @@ class State(msgspec.Struct, frozen=True):
     heads: list[Head]
 
 
-class Rare(Mapping[int, int]):
-    """How often training saw values, by their hashes: two arrays, a tenth of what a dictionary takes.
-
-    Parameters
-    ----------
-    hashes, counts
-        Of the values, shape (values,); the hashes ascending.
-    """
-
-    def __init__(self, hashes: NDArray[Any], counts: NDArray[Any]) -> None:
-        if hashes.dtype != np.uint32 or counts.dtype != np.uint32 or hashes.ndim != 1:
-            raise ValueError("the rare values are of other types")
-        if hashes.shape != counts.shape or (hashes[1:] <= hashes[:-1]).any():
-            raise ValueError("the rare values do not pair up, or are out of order")
-        self._hashes, self._counts = hashes, counts
-
-    def __getitem__(self, key: int) -> int:
-        place = int(np.searchsorted(self._hashes, key))
-        if place == len(self._hashes) or self._hashes[place] != key:
-            raise KeyError(key)
-        return int(self._counts[place])
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._hashes.tolist())
-
-    def __len__(self) -> int:
-        return len(self._hashes)
-
-
-class _Shape:
-    """What is looked at in actions with the same query, verb and columns, and what came of those seen lately.
-
-    Most of what a machine does, it does again: to find that out takes a third of tokenising it anew.
-    """
-
-    def __init__(self, spoken: list[str]) -> None:
-        self.pick: Callable[[dict[str, str]], tuple[str, ...]] = _picker(spoken)
-        """Gives the values of an action that its tokens depend on."""
-        self.known: dict[tuple[str, ...], Tokens] = {}
-
-
-def _picker(columns: list[str]) -> Callable[[dict[str, str]], tuple[str, ...]]:
-    if len(columns) > 1:
-        return itemgetter(*columns)
-    return lambda row: tuple([row[column] for column in columns])  # an itemgetter of one gives no tuple
-
-
 _NO_PLAN: dict[str, Column | None] = dict.fromkeys(IDENTITY_COLUMNS)
 
 
-class Column:
-    """A head with its dictionaries; ``table`` holds the values that came up, exact or never seen.
-
-    The dictionaries are made when the column first comes up: of most columns nothing does for hours.
-    """
-
-    def __init__(self, head: Head) -> None:
-        self.head = head
-        self.table: dict[str, _Resolved] = {}
-        self.limit = len(head.tokens) + _CACHE
-
-    @cached_property
-    def exact(self) -> dict[str, int]:
-        """The token of each value that has one of its own."""
-        return {t.text: i for i, t in enumerate(self.head.tokens, self.head.start) if t.exact}
-
-    @cached_property
-    def general(self) -> dict[str, int]:
-        """The token of each general form."""
-        first = self.head.start
-        return {t.text: i for i, t in enumerate(self.head.tokens, first) if not t.exact and i > first}
-
-    def fall_back(self, value: str) -> int:
-        """Return the most specific general form that is known, at last the unknown token."""
-        forms = levels(self.head.column, value)
-        return next((self.general[form] for form in forms if form in self.general), self.head.start)
-
-
 _STRANGE = Column(Head("", "", 0, (), 0, 0.0, 0.0))  # in place of a column that training never saw
-
-
-def value_hash(salt: int, query: str, column: str, text: str) -> int:
-    """Return a 32-bit hash of a value in its column; ``salt`` is where it starts."""
-    return zlib.crc32(f"{query}\0{column}\0{text}".encode("utf-8", "surrogatepass"), salt)
-
-
-def _kind_head(kinds: Counter[str]) -> Head:
-    ranked = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))[:MAX_KINDS]
-    tokens = [Token(text, exact=True, count=n) for text, n in ranked]
-    once = sum(1 for n in kinds.values() if n == 1)
-    total = sum(kinds.values())
-    unseen = (once + 0.5) / (total + 1)  # kinds are few: that some turn up once is all there is to go by
-    return Head("", "action", 1, (Token("", exact=False, count=once), *tokens), total, 0.0, unseen)
-
-
-class Statistics(NamedTuple):
-    """What training saw in one column; see :class:`anomaly.vocabulary.Head`."""
-
-    name: tuple[str, str]
-    counts: Counter[str]
-    novelty: float
-    unseen: float
-
-
-def statistics(corpus: Corpus, rows: Rows, keep: NDArray[np.bool_]) -> list[Statistics]:
-    """Count the values of each column, and what its later half brings that its earlier half did not know."""
-    kept = keep[rows.action]
-    field, value = rows.field[kept], rows.value[kept]
-    # Sorted by column once, in their order: looking for each column's would take as long as there are columns.
-    ends = np.bincount(field, minlength=len(corpus.fields)).cumsum().tolist()
-    small = np.uint16 if len(corpus.fields) <= 1 << 16 else np.int64  # numpy sorts few bits by radix
-    value = value[np.argsort(field.astype(small), kind="stable")]
-    found, begin = [], 0
-    for name, values, end in zip(corpus.fields, corpus.values, ends, strict=True):
-        seen, begin = value[begin:end], end
-        half = len(seen) // 2
-        later = len(seen) - half
-        counts = np.bincount(seen, minlength=len(values))
-        earlier = np.bincount(seen[:half], minlength=len(values))
-        first = np.unique(seen, return_index=True)[1]
-        found.append(
-            Statistics(
-                name,
-                Counter({text: n for text, n in zip(values, counts.tolist(), strict=True) if n}),
-                float((first >= half).sum() / max(later, 1)),
-                float(((earlier[seen[half:]] < 2).sum() + 0.5) / (later + 1)),
-            )
-        )
-    return found
-
-
-def _without(counts: Counter[str], tokens: list[str]) -> Counter[str]:
-    known = set(tokens)
-    return Counter({value: n for value, n in counts.items() if value not in known})

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from anomaly.detectors.interface import WINDOW
 from anomaly.detectors.ocsvm import OneClassSvm
 from anomaly.detectors.ocsvm_state import GAMMA
-from anomaly.tokenizer import BUCKETS, Tokens
+from anomaly.tokens import BUCKETS, Tokens
 from benchmarks.speed_stages import judged
 
 FIELDS, UNITS = 16, 128

@@ -26,7 +26,7 @@ from anomaly.detectors.interface import Detector
 from anomaly.detectors.lstm import Foreseen, Lstm
 from anomaly.osquery import Parser, Skipped
 from anomaly.store import Store
-from anomaly.tokenizer import Tokens
+from anomaly.tokens import Tokens
 from benchmarks import speed_models, speed_networks
 from benchmarks.speed_networks import Step, Weights
 from benchmarks.speed_stages import judged

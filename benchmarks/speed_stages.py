@@ -29,7 +29,7 @@ from anomaly.sinks.ndjson import NdjsonSink, encode
 from anomaly.sources.interface import Line, Position, Source
 from anomaly.sources.tail import LogSource
 from anomaly.store import Store, Stored
-from anomaly.tokenizer import Tokens
+from anomaly.tokens import Tokens
 from benchmarks.speed_floors import FLOORS, WHOLE_FILE, floors
 from benchmarks.speed_worker import Sample, Subject, each, serve
 

@@ -22,7 +22,7 @@ from anomaly.identity import Identities
 from anomaly.osquery import Action, Parser, Skipped
 from anomaly.scoring import Scorer
 from anomaly.store import Store
-from anomaly.tokenizer import Tokens
+from anomaly.tokens import Tokens
 
 BEGIN = 1_793_000_000
 """Time of the sample log's first line; nothing in a model may be dated otherwise."""

@@ -25,7 +25,7 @@ from anomaly.records import ALARM
 from anomaly.risk import START, Fusion, logit, probability
 from anomaly.scoring import Scorer
 from anomaly.store import Store
-from anomaly.tokenizer import BUCKETS, Tokens
+from anomaly.tokens import BUCKETS, Tokens
 
 DAY = 86_400
 MONDAY = 20_000

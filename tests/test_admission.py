@@ -15,7 +15,8 @@ from anomaly.admission import MOST, Admission, Keys, admitted, keys_of
 from anomaly.corpus import Corpus
 from anomaly.detectors.interface import WINDOW
 from anomaly.osquery import Action
-from anomaly.tokenizer import Tokenizer, Tokens
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Tokens
 
 TIME = 1_793_000_000
 NOTHING = Tokens((1,), (1,), (0,))
@@ -170,7 +171,7 @@ class TestKeys:
         code = (
             "from anomaly.admission import keys_of\n"
             "from anomaly.osquery import Action\n"
-            "from anomaly.tokenizer import Tokens\n"
+            "from anomaly.tokens import Tokens\n"
             "action = Action(5, 'ws1', 'alice', 'shell_history', 'added', {'command': 'ls'})\n"
             "print(keys_of(action, Tokens((1, 7), (3, 900), (0, 4_000_000_000))))"
         )

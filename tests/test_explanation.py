@@ -18,7 +18,8 @@ from anomaly.detectors.ocsvm import OneClassSvm, packed
 from anomaly.explanation import MAX_REASONS, MAX_TEXT, explain, spoken, unusual_hour
 from anomaly.osquery import Action
 from anomaly.records import Reason, ReasonKind
-from anomaly.tokenizer import BUCKETS, Tokenizer
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import BUCKETS
 
 UNITS = 4
 NINE_TO_FIVE = [0] * 9 + [500] * 7 + [900] + [0] * 7

@@ -33,7 +33,8 @@ from anomaly.scoring import Scorer
 from anomaly.sources.interface import Line
 from anomaly.sources.tail import LogSource
 from anomaly.store import Store
-from anomaly.tokenizer import Encoded, Tokenizer, Tokens
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Encoded, Tokens
 from tests.conftest import judge_one
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from anomaly.detectors.ocsvm_state import WindowState
 from anomaly.osquery import Action
 from anomaly.scoring import Scorer
 from anomaly.store import Store
-from anomaly.tokenizer import Tokens
+from anomaly.tokens import Tokens
 
 Later = Callable[[int, int], list[Action]]
 Lesson = tuple[int, list[Tokens], float]

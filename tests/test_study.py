@@ -16,7 +16,8 @@ from anomaly.errors import TooLittleData
 from anomaly.osquery import Action
 from anomaly.population import Population
 from anomaly.study import Study, study
-from anomaly.tokenizer import Encoded, Tokenizer, Tokens
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Encoded, Tokens
 
 BEGIN = 1_793_000_000
 

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from anomaly import tokenizer as tokenizer_module
 from anomaly.corpus import IDENTITY_COLUMNS, MAX_FIELDS, Corpus, Rows
+from anomaly.lookup import Rare
 from anomaly.osquery import Action
-from anomaly.tokenizer import BUCKETS, NEW_BUCKETS, Rare, Tokenizer
+from anomaly.tokenizer import NEW_BUCKETS, Tokenizer
+from anomaly.tokens import BUCKETS
 from anomaly.vocabulary import Head
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
@@ -126,7 +128,7 @@ class TestOneTokenizer:
         self, known: list[Action], unknown: list[Action], salt: int
     ) -> None:
         """So are rows of more columns than are looked at, of silent, identity and unseen ones, in any order."""
-        numbers = [action("process_events", pid=str(1000 + 7 * n), path="/bin/ls") for n in range(60)]
+        numbers = [action("process_events", pid=str(1000 + 7 * n), path="/bin/ls") for n in range(120)]
         actions = [*numbers, *known, *unknown]
         corpus = corpus_of(actions)
         keep = np.arange(len(actions)) < len(numbers) + len(known)

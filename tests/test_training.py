@@ -26,7 +26,8 @@ from anomaly.risk import START, STAY, Filter, Fusion
 from anomaly.sources.interface import Position
 from anomaly.store import Store
 from anomaly.study import Study, Trial, study
-from anomaly.tokenizer import Tokenizer, Tokens
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Tokens
 from anomaly.training import adapting_odds, check_enough, claim, conclude, enough, filtered_odds, learner, weigh
 from tests.conftest import judge_one
 

@@ -13,7 +13,7 @@ from anomaly.detectors.lstm import Lstm
 from anomaly.detectors.lstm_state import LstmState
 from anomaly.detectors.ocsvm import OneClassSvm
 from anomaly.detectors.ocsvm_state import WindowState
-from anomaly.tokenizer import Tokens
+from anomaly.tokens import Tokens
 
 _SEQUENCE = "sequence."
 _WINDOW = "window."

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from anomaly.detectors.both import Both
 from anomaly.detectors.interface import Learner, OutOfFold
-from anomaly.tokenizer import Encoded, Tokenizer
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Encoded
 
 if TYPE_CHECKING:
     from anomaly.detectors.lstm_fit import LstmLearner

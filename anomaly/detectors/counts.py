@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.detectors.interface import Arrays
-from anomaly.tokenizer import Tokens
+from anomaly.tokens import Tokens
 
 PRIOR = 20.0
 """Actions that the prior weighs as much as."""

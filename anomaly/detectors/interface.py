@@ -14,7 +14,8 @@ from typing import Any, ClassVar, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.tokenizer import Encoded, Tokenizer, Tokens
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Encoded, Tokens
 
 WINDOW = 100
 """Actions in a user's recent window. One action alone is near chance; the signal needs about this many."""

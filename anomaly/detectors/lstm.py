@@ -21,7 +21,7 @@ from anomaly.calibration import Tail
 from anomaly.detectors.counts import Counts, CountState
 from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Detector, Evidence
 from anomaly.detectors.lstm_state import Entry, LstmState
-from anomaly.tokenizer import Tokens
+from anomaly.tokens import Tokens
 
 MIX = 0.2
 """Weight of the counts in the surprise of an action."""

@@ -17,7 +17,8 @@ from anomaly.detectors.interface import WINDOW, Learner, OutOfFold
 from anomaly.detectors.lstm import FOREIGN_MIX, MIX, Lstm
 from anomaly.detectors.lstm_layout import Layout
 from anomaly.detectors.lstm_weights import Weights, export
-from anomaly.tokenizer import Encoded, Tokenizer
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Encoded
 
 if TYPE_CHECKING:
     from anomaly.detectors.lstm_trainer import Trainer

@@ -11,7 +11,8 @@ from anomaly.calibration import Tail
 from anomaly.detectors.counts import Counts
 from anomaly.detectors.counts_fit import first_tokens
 from anomaly.detectors.lstm import Lstm
-from anomaly.tokenizer import Encoded, Tokenizer
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Encoded
 
 _UNFITTED = Tail(np.zeros(1), np.ones(1), scale=1.0, shape=0.0).to_array()
 

@@ -20,7 +20,7 @@ from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Detector, Evi
 from anomaly.detectors.ocsvm_pool import MAX_POOL, overlaps_of
 from anomaly.detectors.ocsvm_solve import Kernel, solve
 from anomaly.detectors.ocsvm_state import GAMMA, Buckets, SupportVectors, Walk, WindowState
-from anomaly.tokenizer import BUCKETS, Tokens
+from anomaly.tokens import BUCKETS, Tokens
 
 NU = 0.05
 """Upper bound on the share of the windows outside (Schölkopf et al. 2001, proposition 4)."""

@@ -19,7 +19,8 @@ from sklearn.svm import OneClassSVM
 from anomaly.detectors.interface import WINDOW, Learner
 from anomaly.detectors.ocsvm import NU, POOL, OneClassSvm, packed
 from anomaly.detectors.ocsvm_state import GAMMA
-from anomaly.tokenizer import BUCKETS, Encoded, Tokenizer
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import BUCKETS, Encoded
 
 MAX_WINDOWS = 4000
 """Windows fitted at most: beyond, they are taken at a wider stride (libsvm grows with their square)."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from anomaly.detectors.interface import WINDOW, Floats, State
 from anomaly.detectors.ocsvm_pool import Overlaps
-from anomaly.tokenizer import BUCKETS, Tokens
+from anomaly.tokens import BUCKETS, Tokens
 
 GAMMA = 1.0
 """Width of the kernel, for bags of length one."""

@@ -16,7 +16,7 @@ from anomaly.detectors.counts import Counts
 from anomaly.detectors.interface import WINDOW, Algorithm, Arrays
 from anomaly.detectors.lstm import Lstm
 from anomaly.detectors.ocsvm import REFIT, OneClassSvm, packed
-from anomaly.tokenizer import BUCKETS, Tokens
+from anomaly.tokens import BUCKETS, Tokens
 from tests.conftest import Verdict, judge_one
 
 UNITS = 3

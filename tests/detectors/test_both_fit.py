@@ -18,7 +18,8 @@ from anomaly.detectors.lstm_fit import LstmLearner
 from anomaly.detectors.lstm_trainer import Trainer
 from anomaly.detectors.ocsvm_fit import OcsvmLearner
 from anomaly.osquery import Action
-from anomaly.tokenizer import Encoded, Tokenizer
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Encoded
 
 Made = tuple[Tokenizer, Encoded]
 COUNT = 400

@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 
 from anomaly.detectors.counts import FORMS, LEAST_MEMORY, MAX_FRESH, NEW, PRIOR, Counts, CountState, Judged
 from anomaly.detectors.interface import Arrays
-from anomaly.tokenizer import Tokens
+from anomaly.tokens import Tokens
 
 STARTS = np.array([1, 4, 9, 12], dtype=np.int32)
 SIZE = 12

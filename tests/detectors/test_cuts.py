@@ -21,7 +21,7 @@ from anomaly.detectors.lstm import Lstm
 from anomaly.detectors.lstm_state import LstmState
 from anomaly.detectors.ocsvm import OneClassSvm, packed
 from anomaly.detectors.ocsvm_state import WindowState
-from anomaly.tokenizer import BUCKETS, Tokens
+from anomaly.tokens import BUCKETS, Tokens
 from tests.conftest import Verdict, verdicts
 
 UNITS = 64

@@ -16,7 +16,7 @@ from anomaly.detectors.counts import Counts
 from anomaly.detectors.interface import WINDOW, Arrays
 from anomaly.detectors.lstm import FOREIGN_MIX, MIX, Lstm
 from anomaly.detectors.lstm_state import LstmState
-from anomaly.tokenizer import Tokens
+from anomaly.tokens import Tokens
 from tests.conftest import Verdict, judge_one
 
 UNITS = 5

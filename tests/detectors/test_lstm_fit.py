@@ -16,7 +16,8 @@ from anomaly.detectors.lstm_fit import LstmLearner
 from anomaly.detectors.lstm_layout import Layout
 from anomaly.detectors.lstm_trainer import Trainer
 from anomaly.osquery import Action
-from anomaly.tokenizer import Encoded, Tokenizer
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import Encoded
 from tests.conftest import judge_one
 
 Made = tuple[Tokenizer, Encoded]

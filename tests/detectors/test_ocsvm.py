@@ -16,7 +16,7 @@ from anomaly.detectors import ocsvm
 from anomaly.detectors.interface import WINDOW, Arrays
 from anomaly.detectors.ocsvm import REFIT, STRIDE, OneClassSvm, packed
 from anomaly.detectors.ocsvm_state import SupportVectors, WindowState
-from anomaly.tokenizer import BUCKETS, Tokens
+from anomaly.tokens import BUCKETS, Tokens
 from tests.conftest import judge_one, verdicts
 
 Buckets = tuple[int, ...]

@@ -10,7 +10,8 @@ from anomaly.detectors.interface import WINDOW
 from anomaly.detectors.ocsvm import NU, POOL, OneClassSvm
 from anomaly.detectors.ocsvm_fit import MAX_WINDOWS, TOLERANCE, OcsvmLearner
 from anomaly.detectors.ocsvm_state import GAMMA
-from anomaly.tokenizer import BUCKETS, Encoded, Tokenizer
+from anomaly.tokenizer import Tokenizer
+from anomaly.tokens import BUCKETS, Encoded
 from anomaly.vocabulary import Head, Token
 
 Bags = NDArray[np.uint8]

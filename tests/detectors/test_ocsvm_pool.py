@@ -19,7 +19,7 @@ from anomaly.detectors.ocsvm import REFIT, OneClassSvm, packed
 from anomaly.detectors.ocsvm_pool import REMEMBERED, overlaps_of
 from anomaly.detectors.ocsvm_solve import Kernel, rbf
 from anomaly.detectors.ocsvm_state import GAMMA, SupportVectors, WindowState
-from anomaly.tokenizer import BUCKETS, Tokens
+from anomaly.tokens import BUCKETS, Tokens
 
 Packed = NDArray[np.uint8]
 VECTORS = SupportVectors(np.eye(2, BUCKETS, dtype=np.uint8), np.full(2, 0.5), 0.5)

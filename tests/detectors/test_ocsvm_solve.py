@@ -15,7 +15,7 @@ from sklearn.svm import OneClassSVM
 from anomaly.detectors import ocsvm_solve
 from anomaly.detectors.ocsvm_solve import Solution, rbf, solve
 from anomaly.detectors.ocsvm_state import GAMMA, SupportVectors
-from anomaly.tokenizer import BUCKETS
+from anomaly.tokens import BUCKETS
 
 Reals = NDArray[np.float64]
 
