@@ -1,4 +1,4 @@
-"""From scores to whoever is told: alerts are made, kept and handed on, and nothing of that can stop the scoring."""
+"""From scores to whoever is told: alerts are made, kept and handed on, and none of that can stop the scoring."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Delivery:
         self._hand_on(self._alerting.flush())
 
     def refresh(self) -> bool:
-        """Take over suppressions if they have changed, and say whether they have; what does not fit changes nothing."""
+        """Take over suppressions if they have changed, and say whether they have; bad ones change nothing."""
         if self._suppressions is None:
             return False
         try:
@@ -104,8 +104,10 @@ class Delivery:
         return self._alerting.export()
 
     def restore(self, saved: bytes) -> None:
-        """Go on from what :meth:`export` gave."""
+        """Go on from what :meth:`export` gave; what was suppressed meanwhile is."""
         self._alerting.restore(saved)
+        if self._silences is not None:
+            self._hand_on(self._alerting.excuse(self._silences))
 
     def _hand_on(self, alerts: Sequence[Alert]) -> None:
         if not alerts:

@@ -20,7 +20,7 @@ _GROWTH = 4
 _CUT = "..."
 
 Thing = tuple[str, str, str]
-"""What an alarm is about: query, field and value of its weightiest reason; all empty where only the window alarms."""
+"""What an alarm is about: query, field and value of its weightiest reason; all empty if only the window alarms."""
 
 
 class Burst(msgspec.Struct):

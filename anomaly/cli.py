@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly import __version__, cli_models, options, terminal
+from anomaly import __version__, cli_alerts, cli_models, options, terminal
 from anomaly.errors import AnomalyError
 
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ def main() -> None:
 
 
 main.add_command(cli_models.models)
+main.add_command(cli_alerts.alerts)
+main.add_command(cli_alerts.suppress)
+main.add_command(cli_alerts.feedback)
 
 
 @main.command()
@@ -130,6 +133,7 @@ def train(
 @options.state
 @options.output_format
 @options.adapt
+@options.alerting
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new actions, or end.")
 @click.option(
     "--from",
@@ -308,11 +312,14 @@ def _enrol(asked: Enrolment) -> None:
 
 def _asked(parameters: Mapping[str, Any]) -> Prediction:
     """Make of a command's parameters what is asked for; ``main.py`` has fewer of them."""
+    from anomaly.records import Severity
     from anomaly.renewal import Prediction
 
     user = options.chosen_user(parameters["user"], parameters["all_users"]) if "user" in parameters else None
-    named = ("log", "models", "state", "adapt", "olddir", "max_line", "begin", "min_score", "jobs")
-    chosen = {name: parameters[name] for name in named if name in parameters}
+    named = ("log", "models", "state", "adapt", "olddir", "max_line", "begin", "min_score", "jobs", "budget")
+    chosen = {name: parameters[name] for name in (*named, "suppressions") if name in parameters}
+    if "alert_on" in parameters:
+        chosen["alert_on"] = Severity(parameters["alert_on"])
     return Prediction(user=user, follow=parameters.get("follow", True), **chosen)
 
 

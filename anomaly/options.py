@@ -211,6 +211,35 @@ def output_format(function: F) -> F:
     )(function)
 
 
+def alerting(function: F) -> F:
+    """Add what alarms: ``--alert-on``, ``--budget`` and ``--suppressions``."""
+    function = suppressions(function)
+    function = click.option(
+        "--budget",
+        type=click.IntRange(1, 24),
+        envvar="ANOMALY_BUDGET",
+        help="Instead, alert on each user's rarest: about so many alerts per user and day (ANOMALY_BUDGET).",
+    )(function)
+    return click.option(
+        "--alert-on",
+        type=click.Choice(SEVERITIES),
+        envvar="ANOMALY_ALERT_ON",
+        default="warning",
+        show_default=True,
+        help="Alert on this severity, or worse (ANOMALY_ALERT_ON).",
+    )(function)
+
+
+def suppressions(function: F) -> F:
+    """Add ``--suppressions``."""
+    return click.option(
+        "--suppressions",
+        type=_PATH,
+        envvar="ANOMALY_SUPPRESSIONS",
+        help="What raises no alert; by default suppressions.toml in the state directory (ANOMALY_SUPPRESSIONS).",
+    )(function)
+
+
 def configuration(function: F) -> F:
     """Add ``-c``: a file whose settings become the defaults of every command."""
     return click.option(
@@ -279,7 +308,7 @@ def settings(path: Path) -> dict[str, Any]:
     values = load(path)
     if "format" in values:
         values["output"] = values.pop("format")
-    for place in {"log", "models", "state", "olddir"} & values.keys():
+    for place in {"log", "models", "state", "olddir", "suppressions"} & values.keys():
         values[place] = os.path.expanduser(values[place])  # noqa: PTH111 - a str, as on the command line
     if "log" in values and not os.environ.get("ANOMALY_LOG"):
         values["logs"] = [values["log"]]

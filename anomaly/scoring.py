@@ -164,8 +164,8 @@ class Scorer:
     def feedback(self, actions: Sequence[Action], *, expected: bool) -> bool:
         """Hand over actions of one user that somebody has looked at, and say whether that could be done.
 
-        What was ``expected`` is learned with the user's next actions that are; anything else is not, nor what waits
-        beside it.
+        What was ``expected`` is learned with the user's next actions that are; anything else is not, nor what
+        waits beside it.
         """
         ours = [own for action in actions if (own := self._ours(action) if self._only is not None else action)]
         name = self._name(ours[0]) if ours else None
