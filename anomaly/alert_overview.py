@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from anomaly.alert_journal import Told, told
-from anomaly.records import Alert, Reason
+from anomaly.overview import table
+from anomaly.records import Alert
 from anomaly.sinks.ndjson import encode, timestamp
-from anomaly.suppression import Suppression, day_of, load
+from anomaly.sinks.visible import visible
+from anomaly.suppression import day_of, load
 
 Row = dict[str, Any]
 
 _UNKNOWN = "-"
+_USER = 12
+_NOTE = 32
+_WIDTH = 80
 
 
-def alert_rows(state: Path, user: str | None, since: int | None) -> list[Row]:
-    """Return a row per alert, for a terminal of 80 columns."""
-    return [
-        {
-            "last": (timestamp(alert.last) or _UNKNOWN)[5:16].replace("T", " "),
-            "user": alert.user[:12],
-            "severity": alert.severity.value,
-            "actions": alert.count,
-            "open": not alert.closed,
-            "id": alert.id,
-            "why": _why(alert.reasons),
-        }
-        for alert in (one.alert for one in _chosen(state, user, since))
-    ]
+def alert_lines(state: Path, user: str | None, since: int | None) -> Iterator[str]:
+    """Yield two lines an alert, for a terminal of 80 columns: what and whose it is, and why."""
+    alerts = [one.alert for one in _chosen(state, user, since)]
+    lines = iter(list(table([_row(alert) for alert in alerts])))
+    yield from islice(lines, 1)
+    for line, alert in zip(lines, alerts, strict=True):
+        yield line
+        yield f"  {visible(_why(alert), _WIDTH - 2)}"
+
+
+def _row(alert: Alert) -> Row:
+    return {
+        "last": (timestamp(alert.last) or _UNKNOWN)[5:16].replace("T", " "),
+        "user": alert.user[:_USER],
+        "severity": alert.severity.value,
+        "actions": alert.count,
+        "state": "closed" if alert.closed else "open",
+        "id": alert.id,
+    }
+
+
+def _why(alert: Alert) -> str:
+    """Say what the worst action was, and which things weighed most in the burst."""
+    things = [f'{reason.field} "{reason.value}"' for reason in alert.reasons]
+    return f"{alert.worst.action.query}: {', '.join(things) or 'its window'}"
 
 
 def alert_records(state: Path, user: str | None, since: int | None) -> list[Row]:
@@ -38,24 +58,36 @@ def alert_records(state: Path, user: str | None, since: int | None) -> list[Row]
     return [_record(one.alert) for one in _chosen(state, user, since)]
 
 
-def suppression_rows(path: Path, *, whole: bool) -> list[Row]:
-    """Return a row per suppression; with ``whole`` each part has an entry of its own."""
+def suppression_lines(path: Path) -> Iterator[str]:
+    """Yield two lines a suppression, for a terminal of 80 columns: which it is, and what it is about."""
+    entries, today = load(path), day_of(0)
+    rows: list[Row] = [
+        {
+            "id": entry.id,
+            "expires": entry.expires.isoformat(),
+            "state": "in force" if entry.applies(today) else "expired",
+            "note": entry.note[:_NOTE],
+        }
+        for entry in entries
+    ]
+    lines = iter(list(table(rows)))
+    yield from islice(lines, 1)
+    for line, entry in zip(lines, entries, strict=True):
+        yield line
+        yield f"  {visible(entry.scope(), _WIDTH - 2)}"
+
+
+def suppression_records(path: Path) -> list[Row]:
+    """Return a record per suppression, whole."""
     today = day_of(0)
-    rows: list[Row] = []
-    for entry in load(path):
-        row: Row = {"id": entry.id, "expires": entry.expires.isoformat(), "in_force": entry.applies(today)}
-        rows.append(row | (_parts(entry) if whole else {"scope": entry.scope(), "note": entry.note}))
-    if not whole:
-        for row in rows:
-            row["state"] = "in force" if row.pop("in_force") else "expired"
-        rows = [{key: row[key] for key in ("id", "expires", "state", "scope", "note")} for row in rows]
-    return rows
+    return [
+        {name: _text(part) for name, part in structs.asdict(entry).items()} | {"in_force": entry.applies(today)}
+        for entry in load(path)
+    ]
 
 
-def _parts(entry: Suppression) -> Row:
-    names = ("user", "query", "field", "value", "pattern", "note")
-    added = entry.added.isoformat() if entry.added is not None else None
-    return {name: getattr(entry, name) for name in names} | {"added": added}
+def _text(part: object) -> object:
+    return part.isoformat() if isinstance(part, date) else part
 
 
 def _chosen(state: Path, user: str | None, since: int | None) -> Iterator[Told]:
@@ -81,8 +113,3 @@ def _record(alert: Alert) -> Row:
         ],
         "worst": worst,
     }
-
-
-def _why(reasons: tuple[Reason, ...]) -> str:
-    weightiest = reasons[0] if reasons else None
-    return f"{weightiest.field} {weightiest.value}" if weightiest else _UNKNOWN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +17,9 @@ from anomaly.burst import begin_of, is_cut
 from anomaly.errors import ConfigError
 from anomaly.feedback import FILE, KEY, MOST, MOST_ACTIONS, Done, Feedback, Verdict, parse
 from anomaly.ledger_edit import Ledger, append, edit, take_out
+from anomaly.osquery import Action
 from anomaly.records import Score
-from anomaly.suppression import LONGEST_PATTERN, Suppression
+from anomaly.suppression import LONGEST_PATTERN, Suppression, day_of
 
 _HEADER = """\
 # What people said of alerts: anomaly feedback. Expected actions are learned, incidents never are.
@@ -33,7 +34,14 @@ class _Asked(NamedTuple):
 
     @property
     def newest(self) -> Told:
+        """The one that tells most."""
         return max(self.tellings, key=lambda one: one.alert.count)
+
+    @property
+    def actions(self) -> list[Action]:
+        """The actions that were told of, the worst of each record."""
+        scores = {score.id: score for one in self.tellings for score in one.worst}
+        return [score.action for score in scores.values()][-MOST_ACTIONS:]
 
 
 def answer(
@@ -51,16 +59,19 @@ def answer(
         A file must not be trusted, or cannot be used.
     """
     asked = _find(state, identity)
-    alert = asked.newest.alert
+    alert, actions = asked.newest.alert, asked.actions
     name = "f" + hashlib.sha256(alert.id.encode()).hexdigest()[:8]
     would = "Would be done: " if dry_run else ""
     entry: Suppression | None = None
     if verdict is Verdict.EXPECTED:
-        entry = _suppression(alert.worst, name, days, note or f"alert {alert.id}")
+        # A log of another time than the clock's, a simulated one for instance, has its own days.
+        begin = max(day_of(0), day_of(alert.last))
+        expires = begin + timedelta(days=min(days, (date.max - begin).days))
+        entry = _suppression(alert.worst, name, expires, note or f"alert {alert.id}")
         yield f"{would}{entry.id}: {entry.scope()} raises no alert before {entry.expires}."
-        yield f"{would}what alert {alert.id} told of is learned with the next of {alert.user!r}'s that is."
+        yield f"{would}{len(actions)} of its actions are learned with the next hundred of {alert.user}'s own."
     else:
-        yield f"{would}what alert {alert.id} told of is never learned, nor what waits beside it."
+        yield f"{would}{len(actions)} of its actions are never learned, nor what waits to be learned beside them."
         yield "What was learned before is undone by: anomaly models rollback --user NAME --learned"
     if dry_run:
         return
@@ -81,7 +92,7 @@ def _find(state: Path, identity: str) -> _Asked:
     return _Asked([one for one in found if one.alert.id == found[-1].alert.id])
 
 
-def _suppression(worst: Score, name: str, days: int, note: str) -> Suppression:
+def _suppression(worst: Score, name: str, expires: date, note: str) -> Suppression:
     """Make what suppresses the like: of this user and query, the value that weighed most."""
     scope: dict[str, str] = {}
     for reason in sorted(worst.reasons, key=lambda reason: -reason.bits):
@@ -96,15 +107,11 @@ def _suppression(worst: Score, name: str, days: int, note: str) -> Suppression:
             scope["value"] = value
         break
     who = worst.action.user, worst.action.query
-    return suppression_edit.new(
-        suppression_edit.until(days), user=who[0], query=who[1], note=note, name=name, **scope
-    )
+    return suppression_edit.new(expires, user=who[0], query=who[1], note=note, name=name, **scope)
 
 
 def _feedback(asked: _Asked, verdict: Verdict, note: str, suppression: str | None) -> Feedback:
     alert = asked.newest.alert
-    scores = {score.id: score for one in asked.tellings for score in one.worst}
-    actions = [score.action for score in scores.values()][-MOST_ACTIONS:]
     return Feedback(
         alert.id,
         verdict,
@@ -114,7 +121,7 @@ def _feedback(asked: _Asked, verdict: Verdict, note: str, suppression: str | Non
         datetime.now(UTC).replace(microsecond=0),
         suppression,
         note,
-        [Done(a.time, a.query, a.verb, a.columns) for a in actions],
+        [Done(a.time, a.query, a.verb, a.columns) for a in asked.actions],
     )
 
 

@@ -87,8 +87,8 @@ def thing_of(score: Score) -> Thing:
 
 def _weightiest(reasons: list[Reason], more: Sequence[Reason]) -> list[Reason]:
     """Return the weightiest of both, each thing once."""
-    if not more:
-        return reasons
+    if not more or (len(reasons) == MOST_REASONS and all(one.bits <= reasons[-1].bits for one in more)):
+        return reasons  # nearly always, in a long burst
     found = {(one.kind, one.field, one.value): one for one in reasons}
     for reason in map(_legible, more):
         known = found.setdefault((reason.kind, reason.field, reason.value), reason)

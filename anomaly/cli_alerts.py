@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from anomaly import options
-from anomaly.terminal import print_rows, say
+from anomaly.terminal import print_lines, print_rows, say
 
 DAYS = 30
 """How long something is suppressed, unless told otherwise."""
@@ -36,14 +36,14 @@ def list_(user: str | None, since: int | None, state: Path, output: str) -> None
     Example:
       anomaly alerts list --user alice --since 2026-10-19
     """
-    from anomaly.alert_overview import alert_records, alert_rows
+    from anomaly.alert_overview import alert_lines, alert_records
 
     if output == "json":
         print_rows(alert_records(state, user, since), output)
         return
-    rows = alert_rows(state, user, since)
-    print_rows(rows, output)
-    if not rows:
+    lines = list(alert_lines(state, user, since))
+    print_lines(lines)
+    if not lines:
         say(f"There is no such alert in {state}.")
 
 
@@ -115,12 +115,16 @@ def list_suppressions(state: Path, suppressions: Path | None, output: str) -> No
     Example:
       anomaly suppress list
     """
-    from anomaly.alert_overview import suppression_rows
+    from anomaly.alert_overview import suppression_lines, suppression_records
     from anomaly.suppression import FILE
 
-    rows = suppression_rows(suppressions or state / FILE, whole=output == "json")
-    print_rows(rows, output)
-    if not rows:
+    path = suppressions or state / FILE
+    if output == "json":
+        print_rows(suppression_records(path), output)
+        return
+    lines = list(suppression_lines(path))
+    print_lines(lines)
+    if not lines:
         say("Nothing is suppressed.")
 
 
@@ -162,8 +166,8 @@ def feedback(
 ) -> None:
     """Say what an alert was. ID is the alert's, or that of an action that it told of.
 
-    Expected: what the alert told of raises no more alerts, for this user, this query and the value that weighed
-    most, and is learned. Incident: it is never learned, nor what waits to be learned beside it.
+    Expected: its worst action raises no more alerts, for this user, this query and the value that weighed most,
+    and what the alert told of is learned. Incident: it is never learned, nor what waits to be learned beside it.
 
     \b
     Example:

@@ -164,6 +164,7 @@ class Follower:
             self.sink.write(shown)
         if self.alerts is not None:
             self.alerts.take(scores)
+            self.tally.alerts, self.tally.alert_errors = self.alerts.told, self.alerts.errors
         self._notifier.watchdog()
 
     def changed(self) -> None:
