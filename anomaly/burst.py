@@ -82,7 +82,9 @@ def thing_of(score: Score) -> Thing:
         return "", "", ""
     query = clear(score.action.query, LONGEST_NAME)
     weightiest = max(score.reasons, key=lambda reason: reason.bits, default=None)
-    return (query, clear(weightiest.field), clear(weightiest.value)) if weightiest else (query, "", "")
+    if weightiest is None:
+        return query, "", ""
+    return query, clear(weightiest.field, LONGEST_NAME), clear(weightiest.value, LONGEST_NAME)
 
 
 def _weightiest(reasons: list[Reason], more: Sequence[Reason]) -> list[Reason]:
@@ -140,7 +142,8 @@ def begin_of(value: str) -> str:
 
 
 def _legible(reason: Reason) -> Reason:
-    if reason.field.isascii() and reason.value.isascii() and all(text.isascii() for text in reason.expected):
+    texts = reason.field, reason.value, *reason.expected
+    if all(text.isascii() and len(text) <= LONGEST_NAME for text in texts):
         return reason
-    expected = tuple(map(clear, reason.expected))
-    return msgspec.structs.replace(reason, field=clear(reason.field), value=clear(reason.value), expected=expected)
+    field, value, *expected = (clear(text, LONGEST_NAME) for text in texts)
+    return msgspec.structs.replace(reason, field=field, value=value, expected=tuple(expected))

@@ -55,7 +55,7 @@ def test_users_have_budgets_of_their_own() -> None:
 
 
 def test_an_outburst_does_not_buy_silence() -> None:
-    """After a day full of the highest figures, the threshold is not theirs: one day counts with twice the budget."""
+    """After a day of the highest figures the threshold is not theirs: a day counts with twice the budget."""
     budget = Budget(2)
     for day in range(DAYS - 1):
         for hour in range(8, 16):

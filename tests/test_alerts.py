@@ -151,7 +151,7 @@ def test_many_quiet_actions_end_a_burst() -> None:
 
 
 def test_the_same_thing_is_not_told_twice_within_the_cool_down() -> None:
-    """A second burst about the same thing within two hours is silent; about another, or a graver one, it is not."""
+    """A second burst about the same thing within two hours is silent; about another, or graver, it is not."""
     later = BEGIN + GAP + 10
     first = made(0)
     for again, is_told in (
