@@ -57,12 +57,14 @@ def read(path: Path, most: int = MAX_BYTES) -> bytes:
         return b""
     except OSError as error:
         raise _unusable(path, error) from error
-    with os.fdopen(descriptor, "rb") as file:
-        _check(path, os.fstat(descriptor), stat.S_IFREG)
-        try:
+    try:
+        _check(path, os.fstat(descriptor), stat.S_IFREG)  # before anything is read, which a pipe would wait for
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(most + 1)
-        except OSError as error:
-            raise _unusable(path, error) from error
+    except OSError as error:
+        raise _unusable(path, error) from error
+    finally:
+        os.close(descriptor)
     if len(data) > most:
         raise StateRefused(f"{path} is larger than it can be ({most:,} bytes); move it away.")
     return data
