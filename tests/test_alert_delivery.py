@@ -97,7 +97,9 @@ def test_a_journal_that_fails_stops_nobody(tmp_path: Path) -> None:
     delivery = Delivery(Severity.WARNING, journal=journal, sinks=[kept], say=said.append)
     delivery.take([made(0)])
     assert len(kept.alerts) == 1
-    assert said == [f"Alerts could not be handed on (AlertJournal): {journal.path} cannot be written: Is a directory."]
+    assert said == [
+        f"Alerts could not be handed on (AlertJournal): {journal.path} cannot be written: Is a directory."
+    ]
 
 
 def test_suppressions_are_taken_over_between_two_batches(tmp_path: Path) -> None:

@@ -68,9 +68,7 @@ def test_all_that_is_given_must_hold(scope: dict[str, str], holds: bool) -> None
 
 def test_of_many_the_one_that_holds_is_found() -> None:
     """Values of one user and query are looked up, and any of them is found among thousands."""
-    entries = [
-        Suppression(f"v{n}", NEVER, user="alice", field="command", value=f"make {n}") for n in range(1000)
-    ]
+    entries = [Suppression(f"v{n}", NEVER, user="alice", field="command", value=f"make {n}") for n in range(1000)]
     many = Suppressions([*entries, Suppression("p", NEVER, query="shell_history", field="command", pattern="*q")])
     assert many.match(action(command="make 613")) == entries[613]
     assert many.match(action(command="make q")) == many.entries[-1]
@@ -80,7 +78,8 @@ def test_of_many_the_one_that_holds_is_found() -> None:
 
 def test_it_expires_by_the_day_of_the_log() -> None:
     """On the day that it names a suppression does not apply any more, whatever the clock says; without a day in the
-    log the clock's counts."""
+    log the clock's counts.
+    """
     assert fine(date(2026, 10, 27), user="alice").silences(action())
     assert not fine(DAY, user="alice").silences(action())
     timeless = msgspec.structs.replace(action(), time=0)
@@ -239,9 +238,7 @@ def test_what_is_suppressed_does_not_come_back_by_the_window(
     for number, one in enumerate(own):
         mixed.append(one)
         if 150 <= number < 250:  # as much as the user's own: enough to alarm by the window
-            mixed.append(
-                Action(one.time, "ws1", "alice", "shell_history", "added", strange | {"n": str(number)})
-            )
+            mixed.append(Action(one.time, "ws1", "alice", "shell_history", "added", strange | {"n": str(number)}))
     nmap = Suppressions([Suppression("x", NEVER, user="alice", field="command", pattern="nmap *")])
     found = scored(models, mixed, nmap, [])
     rest = [score for score in found if not nmap.silences(score.action)]
