@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from anomaly import alert_journal
 from anomaly.alert_journal import MAX_BYTES, MOST, AlertJournal, told
 from anomaly.errors import StateError, StateRefused
 from anomaly.osquery import Action
@@ -19,7 +18,7 @@ def alert(number: int, update: int = 0, *, worst: int | None = None, text: str =
     action = Action(1000 + number, "ws1", "alice", "shell_history", "added", {"command": text})
     score = Score(f"f1:{number if worst is None else worst}", action, 35.0, 3.0, 1.0, ModelRef("LSTM", 1, "ready"))
     what = (f"f1:{number}", "alice", "ws1", Severity.WARNING, 1000 + number, 1000 + number, 4**update)
-    return Alert(*what, update, False, score, ())
+    return Alert(*what, update, closed=False, worst=score, reasons=())
 
 
 def test_alerts_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -92,7 +91,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     journal.write([alert(1)])
     write = os.write
     with monkeypatch.context() as patch:
-        patch.setattr(alert_journal.os, "write", lambda descriptor, data: write(descriptor, data[:40]))
+        patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:40]))
         with pytest.raises(StateError, match="there is no room"):
             journal.write([alert(2)])
     journal.write([alert(3)])

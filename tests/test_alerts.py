@@ -37,7 +37,7 @@ def made(
     """Make a score; its time is its number, in seconds."""
     when = BEGIN + number if time is None else time
     action = Action(when, host, user, "shell_history", "added", {"command": command}, more.pop("baseline", False))
-    fields = {"surprise": 1.0, "model": READY, "reasons": (reason(command),)} | more
+    fields: dict[str, Any] = {"surprise": 1.0, "model": READY, "reasons": (reason(command),)} | more
     return Score(f"f1:{number}", action, score, risk, **fields)
 
 

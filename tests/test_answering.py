@@ -51,7 +51,7 @@ def say(state: Path, identity: str, verdict: Verdict, **more: bool | str | int) 
 
 
 def test_expected_is_suppressed_in_its_scope_and_handed_on(state: Path) -> None:
-    """The user, the query and the value that weighed most raise no more alerts; all that was told of is learned."""
+    """The user, the query and the value that weighed most raise no more alerts; what was told of is learned."""
     happen(state, *(made(number) for number in range(5)))
     happen(state, *(made(number) for number in range(5)), name="another")
     said = say(state, "f1:0", Verdict.EXPECTED, note="scans of ours")

@@ -134,7 +134,7 @@ def ended(result: Result) -> str:
 
 
 def test_a_file_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
-    """The file and the key are named, with a suggestion; a file that others may write has an exit code of its own."""
+    """The file and the key are named, with a suggestion; a file that others may write has another exit code."""
     file = tmp_path / "suppressions.toml"
     file.write_text('[[suppression]]\nid = "x"\nexpires = 2030-01-01\nusr = "alice"\n')
     said = f"Error: {file}: suppression 1 has an unknown key 'usr'. Did you mean 'user'?\n"

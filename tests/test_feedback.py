@@ -54,7 +54,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_an_answer_is_taken_over_once(path: Path) -> None:
-    """What a run has taken over it does not again: not at the next look, not after a change, not after a restart."""
+    """What a run has taken over it does not again: not at the next look, nor after a change or a restart."""
     pupil, taken, said = Pupil(), list[str](), list[str]()
     answers = Answers(path, "log", pupil, taken, said.append)
     assert not answers.look()

@@ -35,9 +35,14 @@ def action(**columns: str) -> Action:
     return Action(NOON, "ws1", "alice", "shell_history", "added", {"command": "make all", **columns})
 
 
+def one_of(scope: dict[str, str], expires: date = NEVER) -> Suppression:
+    """Make a suppression."""
+    return msgspec.convert({"id": "x", "expires": expires, **scope}, Suppression)
+
+
 def fine(expires: date = NEVER, **scope: str) -> Suppressions:
     """Suppress one thing."""
-    return Suppressions([Suppression("x", expires, **scope)])
+    return Suppressions([one_of(scope, expires)])
 
 
 @pytest.mark.parametrize(
@@ -62,8 +67,8 @@ def fine(expires: date = NEVER, **scope: str) -> Suppressions:
 )
 def test_all_that_is_given_must_hold(scope: dict[str, str], holds: bool) -> None:  # noqa: FBT001 - a parameter
     """A suppression holds for an action where its user, its query and its value are the action's."""
-    assert Suppression("x", NEVER, **scope).fault() is None
-    assert fine(**scope).silences(action()) is holds
+    assert one_of(scope).fault() is None
+    assert Suppressions([one_of(scope)]).silences(action()) is holds
 
 
 def test_of_many_the_one_that_holds_is_found() -> None:
@@ -77,9 +82,7 @@ def test_of_many_the_one_that_holds_is_found() -> None:
 
 
 def test_it_expires_by_the_day_of_the_log() -> None:
-    """On the day that it names a suppression does not apply any more, whatever the clock says; without a day in the
-    log the clock's counts.
-    """
+    """From the day on that it names it does not apply, by the log; without a day in the log the clock's counts."""
     assert fine(date(2026, 10, 27), user="alice").silences(action())
     assert not fine(DAY, user="alice").silences(action())
     timeless = msgspec.structs.replace(action(), time=0)
@@ -154,7 +157,7 @@ def test_what_a_file_says() -> None:
     ],
 )
 def test_a_file_that_does_not_fit_is_an_error(text: str, words: str) -> None:
-    """An unknown key, a scope that says nothing, or a value that does not fit is an error that names file and key."""
+    """An unknown key, an empty scope, or a value that does not fit is an error that names the file and the key."""
     with pytest.raises(ConfigError) as caught:
         read(text)
     assert words in str(caught.value)
