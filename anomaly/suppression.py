@@ -7,6 +7,7 @@ user's window, as a flood does not (:mod:`anomaly.admission`): so it cannot come
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
@@ -32,6 +33,7 @@ LONGEST = 4096
 LONGEST_PATTERN = 256
 
 _LONGEST_ID = 64
+_WILD = re.compile("[*?]")
 
 
 class Suppression(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -89,7 +91,8 @@ class _Bucket(NamedTuple):
     whole: list[Suppression]
     exact: dict[str, dict[str, list[Suppression]]]
     """By field and value."""
-    globs: list[Suppression]
+    globs: list[tuple[str, Suppression]]
+    """Each with the text before its first wildcard: most values do not even begin so."""
 
 
 class Suppressions:
@@ -101,6 +104,7 @@ class Suppressions:
     def __init__(self, entries: Iterable[Suppression] = ()) -> None:
         self.entries = tuple(entries)
         self._buckets: dict[tuple[str | None, str | None], _Bucket] = {}
+        self._by_host = any("@" in (entry.user or "") for entry in self.entries)
         for entry in self.entries:
             bucket = self._buckets.setdefault((entry.user, entry.query), _Bucket([], {}, []))
             if entry.field is None:
@@ -108,14 +112,15 @@ class Suppressions:
             elif entry.value is not None:
                 bucket.exact.setdefault(entry.field, {}).setdefault(entry.value, []).append(entry)
             else:
-                bucket.globs.append(entry)
+                bucket.globs.append((_WILD.split(entry.pattern or "", 1)[0], entry))
 
     def match(self, action: Action) -> Suppression | None:
         """Return one that holds for an action on its day, by the log or else the clock; None where none does."""
         if not self._buckets:
             return None
         day: date | None = None
-        for user in (*keys(action.host, action.user), None):
+        names = keys(action.host, action.user) if self._by_host else (action.user,)
+        for user in (*names, None):
             for query in (action.query, None):
                 bucket = self._buckets.get((user, query))
                 if bucket is None:
@@ -237,7 +242,7 @@ def _candidates(bucket: _Bucket, action: Action) -> Iterable[Suppression]:
     yield from bucket.whole
     for field, values in bucket.exact.items():
         yield from values.get(action.columns.get(field, ""), ()) if field in action.columns else ()
-    for entry in bucket.globs:
+    for begin, entry in bucket.globs:
         value = action.columns.get(entry.field or "")
-        if value is not None and like(entry.pattern or "", value):
+        if value is not None and value.startswith(begin) and like(entry.pattern or "", value):
             yield entry

@@ -308,3 +308,16 @@ def test_processes_suppress_as_one_does(
     assert [(s.score, s.risk) for s in here.scores.scores] == [(s.score, s.risk) for s in other.scores.scores]
     assert here.told.alerts == other.told.alerts
     assert all(alert.worst.action.columns.get("command") != SCAN for alert in here.told.alerts)
+
+
+def test_a_checkpoint_of_the_version_before_is_gone_on_from(here: Place, event: Event) -> None:
+    """One that knows nothing of alerts and answers is no reason to begin anew."""
+    here.run(*scans(event, 3, later_than(here)))
+    (path,) = here.state.glob("*.json")
+    saved = here.checkpoint
+    del saved["alerts"], saved["feedback"], saved["users"]["alice"]["adaptation"]["expected"]
+    path.write_text(json.dumps(saved))
+    count = len(here.scores.scores)
+    here.run(*scans(event, 2, later_than(here)))
+    assert len(here.scores.scores) == count + 2
+    assert here.said == []
