@@ -38,7 +38,7 @@ class Delivery:
     def __init__(
         self,
         alert_on: Severity,
-        budget: int | None = None,
+        budget: float | None = None,
         *,
         suppressions: SuppressionFile | None = None,
         journal: AlertJournal | None = None,
@@ -58,6 +58,10 @@ class Delivery:
         """Alerts so far, not their updates."""
         self.errors = 0
         """Times that something could not be handed on."""
+        self.alerted: Callable[[Sequence[Alert]], None] = lambda _: None
+        """Called with all that is told, for who counts."""
+        self.failed: Callable[[str], None] = lambda _: None
+        """Called with the name of a sink that could not be written to."""
 
     def take(self, scores: Sequence[Score]) -> None:
         """Tell of what alarms among some scores."""
@@ -81,7 +85,7 @@ class Delivery:
             self._say(f"{len(self._suppressions.now.entries)} suppressions are in force from now on.")
         return changed
 
-    def tune(self, alert_on: Severity, budget: int | None) -> None:
+    def tune(self, alert_on: Severity, budget: float | None) -> None:
         """Go by other settings from now on."""
         if (alert_on, budget) != self._tuned:
             self._tuned = alert_on, budget
@@ -113,6 +117,7 @@ class Delivery:
         if not alerts:
             return
         self.told += sum(not alert.update for alert in alerts)
+        self.alerted(alerts)
         for sink in self._sinks:
             self._try(sink, lambda sink=sink: sink.write(alerts))  # type: ignore[misc]  # bound at once
 
@@ -122,6 +127,7 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - whoever wrote a sink: scoring goes on without it
             self.errors += 1
             name, now = type(sink).__name__, self._clock()
+            self.failed(name)
             if now >= self._complain_at.get(name, 0.0):
                 self._complain_at[name] = now + COMPLAIN
                 why = str(error) if isinstance(error, StateError | OSError) else f"{type(error).__name__}: {error}"

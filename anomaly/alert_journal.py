@@ -27,12 +27,8 @@ MAX_BYTES = 4 << 20
 MOST = 8192
 """...as from this many records on."""
 
+_BEGIN = b'{"schema":%d,' % SCHEMA
 _LARGEST = 64 << 20  # that is read: one batch may write beyond MAX_BYTES
-
-
-class _Entry(msgspec.Struct):
-    alert: Alert
-    schema: int = SCHEMA
 
 
 class Told(NamedTuple):
@@ -72,7 +68,7 @@ class AlertJournal(AlertSink):
         """Append alerts; raises StateError where they are lost."""
         if not alerts:
             return
-        lines = b"".join(msgspec.json.encode(_Entry(alert)) + b"\n" for alert in alerts)
+        lines = b"".join(_BEGIN + msgspec.json.encode(alert)[1:] + b"\n" for alert in alerts)
         if self._torn:
             lines = b"\n" + lines  # whoever wrote here last was killed at it
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -138,7 +134,7 @@ def _told(path: Path) -> Iterator[Told]:
     worst: dict[str, dict[str, Score]] = {}
     for line in ledger.read(path, _LARGEST).splitlines():
         try:
-            alert = msgspec.json.decode(line, type=_Entry).alert
+            alert = msgspec.json.decode(line, type=Alert)
         except (ValueError, RecursionError):
             continue
         latest[alert.id] = alert

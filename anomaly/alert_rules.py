@@ -81,16 +81,17 @@ class Budget:
     is asked for; the same where the log gives no time. The half hour at hand never raises its own threshold, and
     one day counts with twice the budget at most, so that an outburst does not buy silence for a week.
 
-    It remembers ``2 * alerts`` figures a day and user, of ``MOST_USERS`` users.
+    It remembers ``2 * alerts`` figures a day and user, 48 at most, of ``MOST_USERS`` users.
 
     Parameters
     ----------
     alerts
-        Alerts per user and day.
+        Alerts per user and day, above 0; 0.5 is one in two days.
     """
 
-    def __init__(self, alerts: int) -> None:
+    def __init__(self, alerts: float) -> None:
         self.alerts = alerts
+        self._kept = max(min(round(2 * alerts), _SLOTS), 1)
         self._rates: OrderedDict[tuple[str, str], Rate] = OrderedDict()
 
     def __call__(self, score: Score) -> Score | None:
@@ -117,9 +118,9 @@ class Budget:
         day, today = rate.slot // _SLOTS, slot // _SLOTS
         if not rate.days or rate.days[-1][0] != day:
             rate.days = [*rate.days, (day, [])]
-        peaks = sorted([*rate.days[-1][1], rate.peak], reverse=True)[: 2 * self.alerts]
+        peaks = sorted([*rate.days[-1][1], rate.peak], reverse=True)[: self._kept]
         rate.days = [(one, found) for one, found in (*rate.days[:-1], (day, peaks)) if one >= today - DAYS]
-        allowed = self.alerts * min(max(today - rate.first // _SLOTS, 1), DAYS)
+        allowed = max(int(self.alerts * min(max(today - rate.first // _SLOTS, 1), DAYS)), 1)
         ranked = sorted((peak for _, found in rate.days for peak in found), reverse=True)
         rate.threshold = ranked[allowed - 1] if len(ranked) >= allowed else 0.0
         rate.slot, rate.peak = slot, 0.0

@@ -15,6 +15,7 @@ import msgspec
 
 from anomaly.alert_rules import MOST_USERS, AtLeast, Budget, Rates, Rule, Unless
 from anomaly.burst import Burst, Thing, key_of, thing_of
+from anomaly.identity import keys
 from anomaly.osquery import Action
 from anomaly.records import Alert, Score, Severity
 
@@ -75,7 +76,7 @@ class Alerting:
 
     @classmethod
     def by(
-        cls, alert_on: Severity, budget: int | None, silences: Callable[[Action], bool] | None = None
+        cls, alert_on: Severity, budget: float | None, silences: Callable[[Action], bool] | None = None
     ) -> Alerting:
         """Alert on what is at least so severe, or (with a budget) on what is rarest, unless it is suppressed."""
         rules: list[Rule] = [] if silences is None else [Unless(silences)]
@@ -114,6 +115,26 @@ class Alerting:
         told = [(key, [(thing, *when) for thing, when in things.items()]) for key, things in self._told.items()]
         rates = [rate for rule in self.rules if isinstance(rule, Budget) for rate in rule.export()]
         return msgspec.json.encode(_State(list(self._open.values()), told, list(self._excused.items()), rates))
+
+    @staticmethod
+    def without(saved: bytes, user: str) -> bytes:
+        """Return what :meth:`export` gave without a user (or ``user@host``); as it is where it does not fit."""
+        try:
+            state = msgspec.json.decode(saved, type=_State)
+        except (ValueError, RecursionError):
+            return saved
+
+        def other(host: str, name: str) -> bool:
+            return user not in keys(host, name)
+
+        return msgspec.json.encode(
+            _State(
+                [burst for burst in state.open if other(burst.host, burst.user)],
+                [entry for entry in state.told if other(*entry[0])],
+                [entry for entry in state.excused if other(*entry[0])],
+                [rate for rate in state.rates if other(rate.host, rate.user)],
+            )
+        )
 
     def restore(self, saved: bytes) -> None:
         """Go on from what :meth:`export` gave; where it does not fit, begin anew."""

@@ -15,7 +15,8 @@ from anomaly import suppression_edit
 from anomaly.alert_journal import Told, told
 from anomaly.burst import begin_of, is_cut
 from anomaly.errors import ConfigError
-from anomaly.feedback import FILE, KEY, MOST, MOST_ACTIONS, Done, Feedback, Verdict, parse
+from anomaly.feedback import FILE, KEY, MOST, MOST_ACTIONS, Done, Feedback, Verdict, load, parse
+from anomaly.identity import keys
 from anomaly.ledger_edit import Ledger, append, edit, take_out
 from anomaly.osquery import Action
 from anomaly.records import Score
@@ -133,3 +134,17 @@ def _write(path: Path, answered: Feedback) -> None:
         append(tables, msgspec.to_builtins(answered, builtin_types=(datetime,)))
 
     edit(Ledger(path, KEY, _HEADER, parse), change)
+
+
+def forget(path: Path, user: str) -> int:
+    """Take out what was answered of a user's alerts, by the name or ``user@host``; return how many that were.
+
+    Raises
+    ------
+    ConfigError, StateRefused, StateError
+        The file does not fit, or cannot be used.
+    """
+    gone = {entry.id for entry in load(path) if user in keys(entry.host, entry.user)}
+    if gone:
+        edit(Ledger(path, KEY, _HEADER, parse), lambda tables: take_out(tables, gone))
+    return len(gone)

@@ -28,9 +28,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     adapt: bool | msgspec.UnsetType = msgspec.UNSET
     olddir: str | msgspec.UnsetType = msgspec.UNSET
     max_line: int | msgspec.UnsetType = msgspec.UNSET
-    alert_on: Literal["notice", "warning", "critical"] | msgspec.UnsetType = msgspec.UNSET
-    budget: int | msgspec.UnsetType = msgspec.UNSET
-    suppressions: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -216,9 +216,9 @@ def alerting(function: F) -> F:
     function = suppressions(function)
     function = click.option(
         "--budget",
-        type=click.IntRange(1, 24),
+        type=click.FloatRange(min=0, max=10_000, min_open=True),
         envvar="ANOMALY_BUDGET",
-        help="Instead, alert on each user's rarest: about so many alerts per user and day (ANOMALY_BUDGET).",
+        help="Instead, alert on each user's rarest: so many alerts a day each; 0.5 is one in two days (ANOMALY_BUDGET).",
     )(function)
     return click.option(
         "--alert-on",

@@ -40,7 +40,7 @@ class Prediction(msgspec.Struct, frozen=True):
     """Longest line read, in bytes."""
     alert_on: Severity = Severity.WARNING
     """What alarms: so severe, or more..."""
-    budget: int | None = None
+    budget: float | None = None
     """...or, where this is given, the rarest: about so many alerts per user and day."""
     suppressions: Path | None = None
     """What does not alarm; None for the file of that name beside the checkpoints."""

@@ -92,3 +92,24 @@ def remove_if_there(path: Path, name: str) -> bool:
     """Take a suppression out, and say whether there was one."""
     there = any(entry.id == name for entry in load(path))
     return there and bool(remove(path, [name]))
+
+
+def forget(path: Path, user: str) -> int:
+    """Take out all that names a user, by that name or ``user@host``; return how many that were.
+
+    Raises
+    ------
+    ConfigError, StateRefused, StateError
+        The file does not fit, or cannot be used.
+    """
+    gone = [entry.id for entry in load(path) if entry.user is not None and names(entry.user, user)]
+    return len(remove(path, gone)) if gone else 0
+
+
+def names(said: str, user: str) -> bool:
+    """Say whether what a suppression says is a user: the same name, or that name on some host.
+
+    >>> names("alice", "alice"), names("alice@ws1", "alice"), names("alice", "alice@ws1")
+    (True, True, False)
+    """
+    return said == user or said.startswith(f"{user}@")

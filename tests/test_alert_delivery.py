@@ -81,9 +81,12 @@ def test_a_sink_that_fails_stops_nobody(error: Exception, words: str) -> None:
     now, said, kept = [0.0], list[str](), Kept()
     sinks = [Broken(error), kept]
     delivery = Delivery(Severity.WARNING, sinks=sinks, say=said.append, clock=lambda: now[0])
+    failed, alerted = list[str](), list[Alert]()
+    delivery.failed, delivery.alerted = failed.append, alerted.extend
     for number in range(3):
         delivery.take([made(number, user=f"u{number}")])
     assert (len(kept.alerts), delivery.errors, len(said)) == (3, 3, 1)
+    assert (failed, alerted) == (["Broken"] * 3, kept.alerts)
     assert words in said[0]
     now[0] = COMPLAIN
     delivery.take([made(9, user="u9")])

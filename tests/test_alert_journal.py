@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -30,18 +31,20 @@ def test_alerts_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert [(one.checkpoint, one.alert) for one in told(tmp_path)] == [("log", records[2]), ("log", records[0])]
     assert [score.id for score in told(tmp_path)[0].worst] == ["f1:3", "f1:9"]
     assert journal.path.stat().st_mode & 0o777 == 0o600
+    line = json.loads(journal.path.read_bytes().splitlines()[0])
+    assert (line["schema"], line["user"], line["host"], line["count"]) == (1, "alice", "ws1", 1)
 
 
 def test_a_line_that_is_torn_costs_itself_alone(tmp_path: Path) -> None:
     """Whoever was killed while writing has left half a line: the next record begins on a line of its own."""
     AlertJournal(tmp_path, "log").write([alert(1)])
     path = tmp_path / "log.alerts.ndjson"
-    path.write_bytes(path.read_bytes() + b'{"alert":{"id":"f1')
+    path.write_bytes(path.read_bytes() + b'{"schema":1,"id":"f1')
     AlertJournal(tmp_path, "log").write([alert(2)])
     assert [one.alert.id for one in told(tmp_path)] == ["f1:1", "f1:2"]
 
 
-@pytest.mark.parametrize("line", [b"\xff\xfe", b"[" * 9000, b"{}", b'{"alert":null}', b"\0" * 50])
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"[" * 9000, b"{}", b'{"id":null}', b"\0" * 50])
 def test_lines_that_are_none_of_ours_are_passed_over(tmp_path: Path, line: bytes) -> None:
     """Whatever stands in a journal, the rest of it is read."""
     journal = AlertJournal(tmp_path, "log")

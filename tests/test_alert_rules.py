@@ -38,8 +38,8 @@ def begun(alerts: list[Alert], since: int) -> int:
 
 
 @pytest.mark.parametrize("busy", [2.0, 5.0, 12.0])
-@pytest.mark.parametrize("budget", [1, 3])
-def test_a_budget_holds_by_the_user_s_own_rate(busy: float, budget: int) -> None:
+@pytest.mark.parametrize("budget", [0.5, 1, 3])
+def test_a_budget_holds_by_the_user_s_own_rate(busy: float, budget: float) -> None:
     """However high a user's figures usually are, about as many alerts come a day as the budget says, or fewer."""
     alerts = Alerting.by(Severity.WARNING, budget).take(lived(30, busy))
     assert 0.3 * budget <= begun(alerts, since=8) / 22 <= 1.5 * budget

@@ -267,3 +267,18 @@ def test_text_of_the_log_is_bounded_and_can_be_written() -> None:
     (alert,) = told([msgspec.structs.replace(made(0), action=action, reasons=(reason("\ud800"),))])
     assert len(msgspec.json.encode(alert)) < 30_000
     assert len(by().export()) < 100
+
+
+def test_a_user_can_be_taken_out_of_a_state() -> None:
+    """Nothing of a user is left in what a checkpoint holds, and of the others all; what does not fit stays."""
+    alerting = by(budget=3)
+    alerting.take([made(0), made(1, user="bob"), made(2, user="alice", host="ws2")])
+    alerting.excuse(lambda action: action.host == "ws2")
+    alerting.take([made(3, user="alice", host="ws2")])
+    saved = alerting.export()
+    assert b"alice" not in Alerting.without(saved, "alice")
+    assert Alerting.without(saved, "alice").count(b"bob") == saved.count(b"bob") > 0
+    assert b"ws1" in Alerting.without(saved, "alice@ws2")
+    assert b"ws2" not in Alerting.without(saved, "alice@ws2")
+    assert Alerting.without(saved, "carol") == saved
+    assert Alerting.without(b"nonsense", "alice") == b"nonsense"

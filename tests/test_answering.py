@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from anomaly import suppression_edit
 from anomaly.alert_journal import AlertJournal
 from anomaly.alerts import Alerting
-from anomaly.answering import answer
+from anomaly.answering import answer, forget
 from anomaly.errors import ConfigError
 from anomaly.feedback import Verdict, load
 from anomaly.osquery import Action
@@ -129,3 +130,18 @@ def test_hostile_values_are_written_as_text(state: Path) -> None:
     assert entry.value == command
     (given,) = load(state / "feedback.toml")
     assert given.performed()[0].columns["command"] == command
+
+
+def test_answers_and_suppressions_of_a_user_can_be_forgotten(state: Path) -> None:
+    """Nothing that was answered or suppressed of a user is left; files that are missing are no error."""
+    assert forget(state / "feedback.toml", "alice") == suppression_edit.forget(state / "s.toml", "alice") == 0
+    happen(state, made(0))
+    say(state, "f1:0", Verdict.EXPECTED)
+    path = state / "suppressions.toml"
+    for user in ("alice@ws1", "alicia"):
+        suppression_edit.add(path, suppression_edit.new(date(2100, 1, 1), user=user))
+    assert forget(state / "feedback.toml", "bob") == 0
+    assert forget(state / "feedback.toml", "alice") == 1
+    assert suppression_edit.forget(path, "alice") == 2
+    assert [entry.user for entry in suppressions(path)] == ["alicia"]
+    assert b"alice" not in (state / "feedback.toml").read_bytes() + path.read_bytes()

@@ -339,7 +339,4 @@ def test_sample_settings() -> None:
         "adapt": True,
         "olddir": "/var/log/osquery/old",
         "max_line": 1048576,
-        "alert_on": "warning",
-        "budget": 3,
-        "suppressions": "/var/lib/anomaly/state/suppressions.toml",
     }
