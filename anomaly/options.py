@@ -218,7 +218,7 @@ def alerting(function: F) -> F:
         "--budget",
         type=click.FloatRange(min=0, max=10_000, min_open=True),
         envvar="ANOMALY_BUDGET",
-        help="Instead, alert on each user's rarest: so many alerts a day each; 0.5 is one in two days (ANOMALY_BUDGET).",
+        help="Instead, the rarest of each user: so many alerts a day, 0.5 is one in two (ANOMALY_BUDGET).",
     )(function)
     return click.option(
         "--alert-on",
