@@ -34,6 +34,9 @@ REMEMBERED = 20
 DRIFTED = 0.4
 """Share of them that surprise the model as trained, from which on the user has drifted."""
 
+EXPECTED = WINDOW
+"""Actions at most that somebody has called expected and that are not learned yet."""
+
 _DAY = 86_400
 _MARKS = 1 << 32  # hashes have 32 bits
 
@@ -96,6 +99,7 @@ class Adaptation:
         self._actions: list[Tokens] = []
         self._worst = 0.0
         self._waiting: _Chunk | None = None
+        self._expected: list[Tokens] = []
         self._as_trained = logit(fusion.start)
         """Log-odds of the last chunk, by the model as trained: it has a filter of its own."""
         self._day = self._today = 0
@@ -138,6 +142,22 @@ class Adaptation:
             self._learn(state, self._waiting, after=done)
         self._waiting, self._actions, self._worst = done, [], 0.0
 
+    def expect(self, actions: Sequence[Tokens]) -> None:
+        """Learn actions that somebody has called expected, amid the next that are likelier the user's than not.
+
+        A window of the user's own is learned by the hundred: a handful alone would be taken for a strange one.
+        """
+        self._expected = [*self._expected, *actions][-EXPECTED:]
+
+    def refuse(self, actions: Sequence[Tokens]) -> None:
+        """Never learn what waits beside actions that somebody has called an incident."""
+        marked = set(actions)
+        self._expected = [one for one in self._expected if one not in marked]
+        if not marked.isdisjoint(self._actions):
+            self._worst = 1.0
+        if self._waiting is not None and not marked.isdisjoint(self._waiting.actions):
+            self._waiting = self._waiting._replace(worst=1.0)
+
     def _learn(self, state: Any, chunk: _Chunk, after: _Chunk) -> None:  # noqa: ANN401 - each detector has its own
         progress = self.progress
         weight = 1.0 - max(chunk.worst, after.worst)
@@ -148,12 +168,17 @@ class Adaptation:
         elif chunk.time and self._today + len(chunk.actions) > self._most:
             progress.capped += len(chunk.actions)
             weight = 0.0
-        self._detector.learn(state, chunk.actions, weight)
+        actions = chunk.actions
+        if weight > 0.5 and self._expected:
+            half = len(actions) // 2
+            actions = [*actions[:half], *self._expected, *actions[half:]]
+            self._expected = []
+        self._detector.learn(state, actions, weight)
         progress.generation += 1
         if weight <= 0.0:
             return
         self._today += len(chunk.actions)
-        progress.learned += len(chunk.actions)
+        progress.learned += len(actions)
         progress.first = progress.first or chunk.time
         progress.last = max(progress.last, chunk.time)
         progress.recent = [*progress.recent, chunk.strange][-REMEMBERED:]
@@ -167,6 +192,7 @@ class Adaptation:
             "waiting": None if waiting is None else list(waiting),
             "day": [self._day, self._today],
             "as_trained": self._as_trained,
+            "expected": self._expected,
         }
 
     def restore(self, saved: Mapping[str, Any], size: int) -> None:
@@ -187,6 +213,7 @@ class Adaptation:
                 )
             self._day, self._today = map(int, saved["day"])
             self._as_trained = float(saved["as_trained"])
+            self._expected = [_tokens(entry, size) for entry in saved.get("expected", ())][-EXPECTED:]
         except OverflowError as error:
             raise ValueError("what was saved holds no such number") from error
         if len(self._actions) >= WINDOW:

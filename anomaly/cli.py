@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import click
 
 from anomaly import (
     __version__,
+    cli_alerts,
     cli_config,
     cli_doctor,
     cli_forget,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from anomaly.board import Board
     from anomaly.enrolment import Enrolment
     from anomaly.renewal import Prediction
+    from anomaly.sinks.interface import AlertSink
     from anomaly.tally import Tally
 
 EXIT_FOUND = 20
@@ -97,6 +99,9 @@ main.add_command(cli_record.record)
 main.add_command(cli_status.status)
 main.add_command(cli_forget.forget)
 main.add_command(cli_report.report)
+main.add_command(cli_alerts.alerts)
+main.add_command(cli_alerts.suppress)
+main.add_command(cli_alerts.feedback)
 
 
 @main.command()
@@ -150,7 +155,7 @@ def train(
 @options.state
 @options.score_format
 @options.adapt
-@options_alerts.metrics
+@options_alerts.alerting
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new actions, or end.")
 @click.option(
     "--from",
@@ -297,7 +302,7 @@ def demo(algorithm: str) -> None:
 @options.state
 @options.score_format
 @options.adapt
-@options_alerts.metrics
+@options_alerts.alerting
 @click.pass_context
 def run(
     ctx: click.Context, /, algorithm: str, log: Path, olddir: Path | None, models: Path, output: str, **_: object
@@ -324,12 +329,30 @@ def _enrol(asked: Enrolment) -> None:
 
 def _asked(parameters: Mapping[str, Any]) -> Prediction:
     """Make of a command's parameters what is asked for; ``main.py`` has fewer of them."""
+    from anomaly.records import Severity
     from anomaly.renewal import Prediction
 
     user = options.chosen_user(parameters["user"], parameters["all_users"]) if "user" in parameters else None
-    named = ("log", "models", "state", "adapt", "olddir", "max_line", "begin", "min_score", "jobs")
-    chosen = {name: parameters[name] for name in named if name in parameters}
-    return Prediction(user=user, follow=parameters.get("follow", True), **chosen)
+    named = ("log", "models", "state", "adapt", "olddir", "max_line", "begin", "min_score", "jobs", "budget")
+    chosen = {name: parameters[name] for name in (*named, "suppressions") if name in parameters}
+    alarms = Severity(parameters["alert_on"]), tuple(parameters["alerts"])
+    return Prediction(
+        user=user, follow=parameters.get("follow", True), alert_on=alarms[0], alerts=alarms[1], **chosen
+    )
+
+
+@contextmanager
+def _alert_sinks(asked: Prediction) -> Iterator[Sequence[AlertSink]]:
+    """Open what alerts go to; who gives no address pays nothing."""
+    if not asked.alerts:
+        yield ()
+        return
+    from anomaly.prediction import checkpoint_of
+    from anomaly.sinks.address import open_sinks
+
+    spool = asked.state / "spool" / (checkpoint_of(asked) or "stdin")
+    with closing(open_sinks(asked.alerts, spool=spool, say=terminal.say)) as sinks:
+        yield (sinks,)
 
 
 def _exposed(address: str | None, board: Board) -> AbstractContextManager[object]:
@@ -352,10 +375,12 @@ def _predict(ctx: click.Context, output: str) -> Tally:
     try:
         with (
             Control(terminal=terminal_watches) as control,
+            _alert_sinks(asked) as sinks,
             prepare(
                 asked,
                 terminal.sink(output),
                 terminal.say,
+                alert_sinks=sinks,
                 again=lambda: _asked(options.again(ctx)),
                 notifier=Notifier.from_environment(os.environ),
             ) as follower,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
+
+from anomaly.alert_delivery import Delivery
 from anomaly.board import Board
 from anomaly.control import Control
 from anomaly.errors import StateError
@@ -62,6 +65,8 @@ class Follower:
         The log's name, for people who read the checkpoint.
     shown
         Which scores to hand on; all are scored.
+    alerts
+        Told of all scores, after the sink; None where nobody is to be told of what alarms.
     notifier
         Told how it goes.
     say
@@ -78,11 +83,15 @@ class Follower:
         checkpoint: CheckpointFile | None = None,
         log: str = "",
         shown: Callable[[Score], bool] = lambda _: True,
+        alerts: Delivery | None = None,
         notifier: Notifier | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.source, self.parser, self.scorer, self.sink = source, parser, scorer, sink
         self.shown = shown
+        self.alerts = alerts
+        self.feedback: list[str] = []
+        """What people said of alerts and was taken over; the checkpoint remembers it."""
         self.look: Callable[[], None] = _nothing
         """Called every ``LOOK`` seconds between two batches, to put newer models in use."""
         self.reload: Callable[[], None] = _nothing
@@ -109,6 +118,8 @@ class Follower:
             if control.hung_up():
                 self._notifier.reloading()
                 self.reload()
+                if self.alerts is not None:
+                    self.alerts.reopen()
                 self._notifier.ready()
             lines = self.source.read(min(self._room, BATCH), timeout=WAIT)
             self._room = min(2 * self._room, BATCH)
@@ -116,6 +127,8 @@ class Follower:
             self._unsaved += len(lines)
             self._between(idle=not lines)
         self._show(self.scorer.flush())
+        if self.alerts is not None and self._checkpoint is None:
+            self.alerts.end()
         self._notifier.stopping()
         if self._unsaved and not self.save():
             self._say("The last checkpoint was not written: what came since the one before comes again.")
@@ -154,6 +167,9 @@ class Follower:
         self.board.take(scores)
         if shown := [score for score in scores if self.shown(score)]:
             self.sink.write(shown)
+        if self.alerts is not None:
+            self.alerts.take(scores)
+            self.tally.alerts, self.tally.alert_errors = self.alerts.told, self.alerts.errors
         self._notifier.watchdog()
 
     def changed(self) -> None:
@@ -166,15 +182,17 @@ class Follower:
         if self._checkpoint is None:
             return True
         self._show(self.scorer.flush())
+        checkpoint = Checkpoint(
+            log=self._log,
+            position=self.source.position,
+            identities=self.parser.identities.to_dict(),
+            feedback=self.feedback,
+        )
+        if self.alerts is not None:
+            self.alerts.sync()
+            checkpoint.alerts = msgspec.Raw(self.alerts.export())
         try:
-            self._checkpoint.save(
-                Checkpoint(
-                    log=self._log,
-                    position=self.source.position,
-                    identities=self.parser.identities.to_dict(),
-                ),
-                self.scorer.encoded(),
-            )
+            self._checkpoint.save(checkpoint, self.scorer.encoded())
         except StateError as error:
             # What is lost is only where to go on after a restart.
             self.tally.checkpoint_errors += 1

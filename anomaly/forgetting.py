@@ -15,18 +15,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from anomaly import state_files
+from anomaly import answering, feedback, state_files, suppression, suppression_edit
 from anomaly.advice import nearest
+from anomaly.alert_journal import SUFFIX as JOURNAL
+from anomaly.alerts import Alerting
 from anomaly.errors import StateError, StateLocked, UnknownUser
-from anomaly.identity import capped
+from anomaly.identity import capped, keys
 from anomaly.sources.checkpoint import MAX_BYTES, Checkpoint, CheckpointFile
 from anomaly.statusfile import decode
 from anomaly.store import Store
 from anomaly.store_layout import encode_user
-
-JOURNAL = "alerts.ndjson"
-"""The alerts told so far, in the state directory: a JSON object a line, with its ``user``."""
-
 
 _REMAINS = state_files.BAD, state_files.TEMPORARY, f"{state_files.STATUS}{state_files.TEMPORARY}"
 
@@ -76,7 +74,7 @@ class Forgetting:
 
     def traces(self) -> list[Trace]:
         """Find what is kept; raises UnknownUser where that is nothing."""
-        found = [*self._in_states(), *self._in_journal(), *self._in_models()]
+        found = [*self._in_states(), *self._in_ledgers(), *self._in_models()]
         if not found:
             known = nearest(self.user, self._store.users())
             raise UnknownUser(f"Nothing is kept of {self.user!r} here. {known}".rstrip())
@@ -105,6 +103,7 @@ class Forgetting:
                     yield from self._remains(folder, f"{name}{ending}")
                 yield from self._in_checkpoint(folder, name)
                 yield from self._in_status(folder, f"{name}{state_files.STATUS}")
+                yield from self._in_journal(folder, f"{name}{JOURNAL}")
 
     def _remains(self, folder: int, file: str) -> Iterator[Trace]:
         """Find files that were given up: nobody reads them, so they are removed whole."""
@@ -127,8 +126,12 @@ class Forgetting:
             return
         identities = _without(checkpoint.identities, self.user)
         users = {user: state for user, state in checkpoint.users.items() if user != self.user}
-        if len(users) < len(checkpoint.users) or identities != checkpoint.identities:
-            rest = msgspec.structs.replace(checkpoint, users=users, identities=identities)
+        before = bytes(checkpoint.alerts)
+        alerts = Alerting.without(before, self.user)
+        if len(users) < len(checkpoint.users) or identities != checkpoint.identities or alerts != before:
+            rest = msgspec.structs.replace(
+                checkpoint, users=users, identities=identities, alerts=msgspec.Raw(alerts)
+            )
             yield Trace("the state of the user", where, lambda: self._rewrite(name, rest))
 
     def _in_status(self, folder: int, file: str) -> Iterator[Trace]:
@@ -149,14 +152,26 @@ class Forgetting:
             rest = msgspec.structs.replace(snapshot, rows=rows)
             yield Trace("counts of the user", where, lambda: self._replace(file, msgspec.json.encode(rest)))
 
-    def _in_journal(self) -> Iterator[Trace]:
-        with state_files.opened(self._state) as folder:
-            data = self._read(folder, JOURNAL) if folder is not None else None
+    def _in_journal(self, folder: int, file: str) -> Iterator[Trace]:
+        data = self._read(folder, file)
         lines = data.splitlines(keepends=True) if data is not None else []
         rest = [line for line in lines if not self._is_mine(line)]
         if len(rest) < len(lines):
             what = _several(len(lines) - len(rest), "alert")
-            yield Trace(what, self._state / JOURNAL, lambda: self._replace(JOURNAL, b"".join(rest)))
+            yield Trace(what, self._state / file, lambda: self._replace(file, b"".join(rest)))
+
+    def _in_ledgers(self) -> Iterator[Trace]:
+        """Find what people wrote of the user: answers to alerts, and what is suppressed for him alone."""
+        answers, silenced = self._state / feedback.FILE, self._state / suppression.FILE
+        if count := sum(self.user in keys(entry.host, entry.user) for entry in feedback.load(answers)):
+            yield Trace(_several(count, "answer"), answers, lambda: _done(answering.forget(answers, self.user)))
+        users = [entry.user for entry in suppression.load(silenced) if entry.user is not None]
+        if count := sum(suppression_edit.names(user, self.user) for user in users):
+            yield Trace(
+                _several(count, "suppression"),
+                silenced,
+                lambda: _done(suppression_edit.forget(silenced, self.user)),
+            )
 
     def _is_mine(self, line: bytes) -> bool:
         """Say whether a line of the journal is of the user; a torn one that names him is."""
@@ -189,6 +204,10 @@ class Forgetting:
             if folder is not None:
                 state_files.write(folder, file, data)
                 os.fsync(folder)
+
+
+def _done(_: int) -> None:
+    """Take note of nothing: how many there are was said before."""
 
 
 def _without(identities: Mapping[str, Any], user: str) -> dict[str, Any]:

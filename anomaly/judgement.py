@@ -45,10 +45,16 @@ class _Course(NamedTuple):
     """By action that came into the window: the log-odds of the window that it ends."""
 
 
-def judge(user: Standing, turn: Turn, say: Callable[[str], None]) -> list[Score]:
+def judge(
+    user: Standing,
+    turn: Turn,
+    say: Callable[[str], None],
+    silences: Callable[[Action], bool] | None = None,
+) -> list[Score]:
     """Judge a user's actions, and move the user's state past them.
 
-    Baseline rows are shown and not judged. ``say`` is told, as a sentence, when the user has drifted.
+    Baseline rows are shown and not judged. ``say`` is told, as a sentence, when the user has drifted. ``silences``
+    says of an action whether it is suppressed: then it is judged, and does not come into the window.
     """
     scores: list[Score] = []
     begin = 0
@@ -58,7 +64,7 @@ def judge(user: Standing, turn: Turn, say: Callable[[str], None]) -> list[Score]
             scores.append(Score(identity, action, None, user.risk, None, user.reference))
             begin += 1
             continue
-        piece = _next(user, turn, begin)
+        piece = _next(user, turn, begin, silences)
         evidence = user.stored.model.detector.judge(user.state, piece.batch, piece.admit)
         course = _follow(user, evidence, piece.admit)
         scores += _scores(user, piece, evidence, course.risks)
@@ -69,7 +75,7 @@ def judge(user: Standing, turn: Turn, say: Callable[[str], None]) -> list[Score]
     return scores
 
 
-def _next(user: Standing, turn: Turn, begin: int) -> _Piece:
+def _next(user: Standing, turn: Turn, begin: int, silences: Callable[[Action], bool] | None) -> _Piece:
     """Take as many actions as can be judged before something is learned, but no more than a window's worth."""
     encode, admit = user.stored.model.tokenizer.encode, user.admission.admit
     room = user.adaptation.room if user.adaptation is not None else WINDOW
@@ -79,7 +85,7 @@ def _next(user: Standing, turn: Turn, begin: int) -> _Piece:
         if action.baseline or not room:
             break
         tokens = encode(action)
-        let_in = admit(keys_of(action, tokens))
+        let_in = (silences is None or not silences(action)) and admit(keys_of(action, tokens))
         batch.append(tokens)
         admitted.append(let_in)
         room -= let_in

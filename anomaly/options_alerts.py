@@ -12,6 +12,13 @@ from anomaly.metrics_address import place
 from anomaly.options import SEVERITIES, F, Place
 
 
+def alerting(function: F) -> F:
+    """Add all of them: what alarms, what does not, who is told, and where it is counted."""
+    for add in (metrics, alerts, suppressions, budget, alert_on):
+        function = add(function)
+    return function
+
+
 def alert_on(function: F) -> F:
     """Add ``--alert-on``."""
     return click.option(
@@ -20,7 +27,7 @@ def alert_on(function: F) -> F:
         envvar="ANOMALY_ALERT_ON",
         default="warning",
         show_default=True,
-        help="The least severity that alerts (ANOMALY_ALERT_ON).",
+        help="Alert on this severity, or worse (ANOMALY_ALERT_ON).",
     )(function)
 
 
@@ -30,7 +37,7 @@ def budget(function: F) -> F:
         "--budget",
         type=click.FloatRange(min=0, max=MOST_ALERTS, min_open=True),
         envvar="ANOMALY_BUDGET",
-        help="Alerts that a user may cause a day, on average; by default any number (ANOMALY_BUDGET).",
+        help="Instead, the rarest of each user: so many alerts a day, 0.5 is one in two (ANOMALY_BUDGET).",
     )(function)
 
 
@@ -40,7 +47,7 @@ def suppressions(function: F) -> F:
         "--suppressions",
         type=Place(),
         envvar="ANOMALY_SUPPRESSIONS",
-        help="File of what was said to be harmless (ANOMALY_SUPPRESSIONS).",
+        help="What raises no alert; by default suppressions.toml in the state directory (ANOMALY_SUPPRESSIONS).",
     )(function)
 
 
@@ -52,7 +59,7 @@ def alerts(function: F) -> F:
         type=_Address(),
         multiple=True,
         envvar="ANOMALY_ALERTS",
-        help="Where alerts go; may be given again (ANOMALY_ALERTS, separated by spaces).",
+        help="Send alerts there: -, file:, syslog:, https: (docs/sinks.md); may be given again (ANOMALY_ALERTS).",
     )(function)
 
 

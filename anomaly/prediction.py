@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -19,8 +19,9 @@ from anomaly.model import Card
 from anomaly.osquery import Parser, Skipped
 from anomaly.registry import Registry, Say
 from anomaly.renewal import Again, Prediction, Renewal, shown
+from anomaly.response import Response
 from anomaly.scoring import Scorer
-from anomaly.sinks.interface import Sink
+from anomaly.sinks.interface import AlertSink, Sink
 from anomaly.sources.archive import locate, survey
 from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_name
 from anomaly.sources.interface import Position, Source
@@ -44,6 +45,7 @@ def prepare(
     sink: Sink,
     say: Say,
     *,
+    alert_sinks: Sequence[AlertSink] = (),
     again: Again | None = None,
     notifier: Notifier | None = None,
 ) -> Iterator[Follower]:
@@ -57,6 +59,8 @@ def prepare(
         Where the scores go.
     say
         Told, as a sentence, what a person should know.
+    alert_sinks
+        Where alerts go, besides the journal beside the checkpoint; they stay the caller's to close.
     again
         Reads the settings anew, for a reload; without it they stay.
     notifier
@@ -76,9 +80,8 @@ def prepare(
     for card in cards:
         parser.identities.update(card.identities)
     with ExitStack() as stack:
-        file, saved, keeper = None, None, None
-        if asked.log != STDIN:
-            name = checkpoint_name(asked.log, "all users" if asked.user is None else f"user {asked.user}")
+        file, saved, keeper, name = None, None, None, checkpoint_of(asked)
+        if name is not None:
             file = stack.enter_context(CheckpointFile(asked.state, name))
             keeper = StoreKeeper(store, name, say)
             saved = file.load() if asked.begin == "checkpoint" else None
@@ -86,11 +89,12 @@ def prepare(
                 say(file.set_aside)
         source = stack.enter_context(_source(asked, saved, cards, say))
         claims = claims_all(asked.log, asked.user, cards, say, asked.olddir)
+        response = Response(asked, name, alert_sinks, say)
         del cards  # a thousand are some MiB, and a log is followed for weeks
         jobs = _jobs(asked, source, len(registry.users()))
         scorer: Scorer | Spread
-        if jobs > 1 and file is not None:
-            post = Post(asked.models, asked.adapt, name, str(asked.log))
+        if jobs > 1 and name is not None:
+            post = Post(asked.models, asked.adapt, name, str(asked.log), response.suppressions)
             scorer = stack.enter_context(Spread(post, jobs, say))
         else:
             scorer = Scorer(
@@ -103,7 +107,9 @@ def prepare(
                 log=str(asked.log),
                 say=say,
             )
+            scorer.silences = response.silences
         if saved is not None:
+            response.restore(saved)
             parser.identities.update(saved.identities)
             scorer.restore(saved.users)
             saved = None  # the text of a thousand states
@@ -115,10 +121,11 @@ def prepare(
             checkpoint=file,
             log=str(asked.log),
             shown=shown(asked.min_score),
+            alerts=response.alerts,
             notifier=notifier,
             say=say,
         )
-        if file is not None:
+        if name is not None:
             status = StatusFile(asked.state, name, asked.log, asked.user, say)
             stack.callback(status.keep, follower.board, now=True)
             status.attach(follower.board, resume=asked.begin == "checkpoint")
@@ -127,9 +134,17 @@ def prepare(
             follower.look, follower.reload = renewal.look, renewal.reload
         else:
             follower.reload = lambda: say("A log that is scored to its end by --jobs is scored as it was begun.")
+        response.attach(follower)
         if asked.begin != "checkpoint":
             follower.save()  # killed before its first checkpoint, the next run would begin where training stopped
         yield follower
+
+
+def checkpoint_of(asked: Prediction) -> str | None:
+    """Return the name of what is remembered of a run; None where nothing is: standard input has no places."""
+    if asked.log == STDIN:
+        return None
+    return checkpoint_name(asked.log, "all users" if asked.user is None else f"user {asked.user}")
 
 
 def _jobs(asked: Prediction, source: Source, users: int) -> int:

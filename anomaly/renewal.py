@@ -10,7 +10,7 @@ import msgspec
 
 from anomaly.daemon import Follower
 from anomaly.errors import AnomalyError, ModelRefused
-from anomaly.records import Score
+from anomaly.records import Score, Severity
 from anomaly.registry import Changes, Registry, Say
 from anomaly.scoring import Scorer
 from anomaly.sources.interface import MAX_LINE
@@ -38,12 +38,20 @@ class Prediction(msgspec.Struct, frozen=True):
     """Processes that score a backlog of many users; None for as many as there are CPUs, if that is worth it."""
     max_line: int = MAX_LINE
     """Longest line read, in bytes."""
+    alert_on: Severity = Severity.WARNING
+    """What alarms: so severe, or more..."""
+    budget: float | None = None
+    """...or, where this is given, the rarest: about so many alerts per user and day."""
+    suppressions: Path | None = None
+    """What does not alarm; None for the file of that name beside the checkpoints."""
+    alerts: tuple[str, ...] = ()
+    """Addresses that alerts go to, besides the journal beside the checkpoint: :mod:`anomaly.sinks.address`."""
 
 
 Again = Callable[[], Prediction]
 """Reads the settings anew, as at the start: flags, environment, file. Raises what a wrong setting raises."""
 
-_FIXED = ("log", "state", "user", "follow", "begin", "olddir", "max_line", "jobs")
+_FIXED = ("log", "state", "user", "follow", "begin", "olddir", "max_line", "jobs", "suppressions", "alerts")
 
 
 class Renewal:
@@ -88,6 +96,8 @@ class Renewal:
             asked, **{name: getattr(self._asked, name) for name in (*_FIXED, "adapt")}
         )
         self._follower.shown = shown(asked.min_score)
+        if self._follower.alerts is not None:
+            self._follower.alerts.tune(asked.alert_on, asked.budget)
         self._switch(asked.adapt)
         changes = self._registry.everything()
         if registry is not self._registry:

@@ -83,6 +83,8 @@ class Scorer:
         self._say = say
         self._users = Standings(find, adapt=adapt, keeper=keeper or EmbeddedKeeper(), log=log, say=say, room=room)
         self._names: OrderedDict[tuple[str, str], str | None] = OrderedDict()
+        self.silences: Callable[[Action], bool] | None = None
+        """Says of an action whether it is suppressed; that may change between two batches."""
 
     def score(self, event: str, action: Action) -> Score | None:
         """Score one action; None where it is not ours. See :meth:`score_all`."""
@@ -161,10 +163,28 @@ class Scorer:
         """Let the models learn from now on, or no longer. What :meth:`export` gave last must be safe."""
         self._users.adapt(on)
 
+    def feedback(self, actions: Sequence[Action], *, expected: bool) -> bool:
+        """Hand over actions of one user that somebody has looked at, and say whether that could be done.
+
+        What was ``expected`` is learned with the user's next actions that are; anything else is not, nor what
+        waits beside it.
+        """
+        ours = [own for action in actions if (own := self._ours(action) if self._only is not None else action)]
+        name = self._name(ours[0]) if ours else None
+        user = self._users.get(name) if name is not None else None
+        if user is None or user.adaptation is None:
+            return False
+        batch = [user.stored.model.tokenizer.encode(action) for action in ours]
+        if expected:
+            user.adaptation.expect(batch)
+        else:
+            user.adaptation.refuse(batch)
+        return True
+
     def _judge(self, name: str, turn: Turn) -> list[Score]:
         user = self._users.get(name)
         if user is not None:
-            return judge(user, turn, self._say)
+            return judge(user, turn, self._say, self.silences)
         for _, action in turn:  # there was a model, and it cannot be used any more
             if (action.host, action.user) in self._names:
                 self._names[action.host, action.user] = None

@@ -27,6 +27,7 @@ from anomaly.records import ModelRef, Reason, Score
 from anomaly.registry import Registry
 from anomaly.scoring import Scorer
 from anomaly.store import Store
+from anomaly.suppression import Suppression, Suppressions
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 1.0  # seconds for the processes to end by themselves: a stop may not take five
@@ -43,6 +44,7 @@ class Post(NamedTuple):
     checkpoint: str
     """Name of the checkpoint, which what is learned is kept under."""
     log: str
+    suppressions: tuple[Suppression, ...] = ()
 
 
 class _Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -212,6 +214,8 @@ def _work(connection: Connection, post: Post) -> None:
         log=post.log,
         say=said.append,
     )
+    if post.suppressions:
+        scorer.silences = Suppressions(post.suppressions).silences
     with suppress(EOFError, ConnectionError):  # the parent has closed it: what it did not fetch, nobody wants
         while True:
             command, content = connection.recv()

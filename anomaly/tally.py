@@ -38,6 +38,10 @@ class Tally:
     skipped: Counter[str] = field(default_factory=Counter)
     severities: Counter[Severity] = field(default_factory=Counter)
     checkpoint_errors: int = 0
+    alerts: int = 0
+    """Alerts told, without their updates."""
+    alert_errors: int = 0
+    """Times that alerts could not be handed on."""
 
     def count(self, scores: Sequence[Score]) -> None:
         """Count scores by severity."""
@@ -54,6 +58,7 @@ class Tally:
         return (
             f"{self.lines:,} lines, {self.actions:,} actions, {self.scored:,} scored"
             + (f" ({worst})" if worst else "")
+            + (f", {self.alerts:,} alert{'s' if self.alerts > 1 else ''}" if self.alerts else "")
             + (f"; {skipped(self.skipped)}" if self.skipped.total() else "")
             + "."
         )

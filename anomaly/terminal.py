@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -78,5 +79,11 @@ def print_rows(rows: list[dict[str, Any]], output: str) -> None:
         return
     from anomaly.overview import table
 
-    for line in table(rows):
+    print_lines(table(rows))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines that are safe to show."""
+    _check_output()
+    for line in lines:
         click.echo(line)

@@ -161,6 +161,52 @@ def rule(chunks: Sequence[Chunk], most: float) -> tuple[list[float], Progress]:
     return weights, progress
 
 
+def marked(number: int) -> Tokens:
+    """Make an action of a number that no course reaches."""
+    return Tokens((7,), (7,), (number,))
+
+
+def test_what_was_expected_is_learned_amid_the_next_that_is() -> None:
+    """Expected actions stand in the middle of the next hundred that is likelier the user's than not, once."""
+    course = Course()
+    course.adaptation.expect([marked(90_001), marked(90_002)])
+    course.take(Chunk(alarm=True), Chunk(), Chunk(odds=1.0), Chunk(), Chunk(), Chunk())
+    taught = [numbers for numbers, _ in course.notes.taught]
+    assert [len(numbers) for numbers in taught] == [100, 100, 100, 102, 100]
+    assert taught[3][49:53] == [349, 90_001, 90_002, 350]
+    assert course.progress.learned == 402
+
+
+def test_what_was_expected_is_bounded_and_saved() -> None:
+    """As many as a window holds wait at most, and they wait across a restart."""
+    course, other = Course(), Course()
+    course.adaptation.expect([marked(n) for n in range(250)])
+    saved = json.loads(json.dumps(course.adaptation.to_json()))
+    assert len(saved["expected"]) == WINDOW
+    other.adaptation.restore(saved, SIZE)
+    other.take(Chunk(), Chunk())
+    assert len(other.notes.taught[0][0]) == 2 * WINDOW
+    del saved["expected"]  # as a version before wrote it
+    other.adaptation.restore(saved, SIZE)
+    with pytest.raises(ValueError, match="another vocabulary"):
+        other.adaptation.restore(saved | {"expected": [[[SIZE], [1], [1]]]}, SIZE)
+
+
+@pytest.mark.parametrize("acted", [50, 150, 250])
+def test_what_waits_beside_an_incident_is_refused(acted: int) -> None:
+    """The hundred that holds an action of an incident is not learned, nor the one before; those after are."""
+    course = Course()
+    for number in range(acted):
+        course.act((Chunk(), number % WINDOW))
+    course.adaptation.expect([marked(90_001)])
+    course.adaptation.refuse([Tokens((1 + 20 % (SIZE - 1),), (20 % BUCKETS,), (20,)), marked(90_001)])
+    for number in range(acted, 500):
+        course.act((Chunk(), number % WINDOW))
+    refused = {50: [0], 150: [0], 250: []}[acted]
+    assert [number for number, weight in enumerate(course.weights) if weight == 0.0] == refused
+    assert all(90_001 not in numbers for numbers, _ in course.notes.taught)
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[Chunk]:
     """Draw what a user does over some days, in order."""

@@ -55,11 +55,16 @@ class Place:
         files = [*self.models.rglob("*"), *self.state.rglob("*")]
         return {path: path.read_bytes() for path in files if path.is_file() and path.suffix != ".lock"}
 
+    @property
+    def journal(self) -> Path:
+        """Where alerts are kept."""
+        return self.state_of(".json").with_suffix(".alerts.ndjson")
+
     def alerts(self, *users: str) -> Path:
         """Write the journal of alerts."""
-        journal = self.state / "alerts.ndjson"
-        journal.write_text("".join(json.dumps({"id": "x", "user": user, "host": "ws1"}) + "\n" for user in users))
-        return journal
+        lines = "".join(json.dumps({"id": "x", "user": user, "host": "ws1"}) + "\n" for user in users)
+        self.journal.write_text(lines)
+        return self.journal
 
 
 @pytest.fixture
@@ -100,7 +105,7 @@ def test_the_words_say_what_was_erased_and_what_was_not(place: Place) -> None:
     assert result.stdout.splitlines() == [
         f"the state of the user: {place.state_of('.json')}",
         f"counts of the user: {place.state_of('.status.json')}",
-        f"1 alert: {place.state / 'alerts.ndjson'}",
+        f"1 alert: {place.journal}",
         f"{files} files of models: {place.models / 'alice'}",
     ]
     assert result.stderr == (
@@ -232,13 +237,12 @@ def test_torn_lines_of_the_journal_go_if_they_name_the_user(place: Place) -> Non
 
 def test_a_file_that_cannot_be_searched_stops_it_before_anything_is_erased(place: Place) -> None:
     """A link in the journal's place is not followed, and nothing is erased by half."""
-    (place.state / "alerts.ndjson").symlink_to(place.log)
+    place.journal.unlink(missing_ok=True)
+    place.journal.symlink_to(place.log)
     before = place.everything()
     result = place.run("forget", "alice", "--yes")
     assert result.exit_code == 1
-    assert result.stderr.startswith(
-        f"Error: {place.state / 'alerts.ndjson'} cannot be searched: it cannot be opened"
-    )
+    assert result.stderr.startswith(f"Error: {place.journal} cannot be searched: it cannot be opened")
     assert place.everything() == before
 
 

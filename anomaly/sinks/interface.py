@@ -38,6 +38,9 @@ class AlertSink(ABC):
     def write(self, alerts: Sequence[Alert]) -> None:
         """Hand on the alerts; never waits for somebody else, and raises OSError where they are lost."""
 
+    def check(self) -> None:  # noqa: B027 - most sinks are well or raise
+        """Say, to whom the sink says such things, what is in the way of delivering; asked every few seconds."""
+
     def reopen(self) -> None:  # noqa: B027 - most sinks hold no file
         """Open anew what was renamed or replaced meanwhile: a log after its rotation, a secret."""
 

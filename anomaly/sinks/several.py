@@ -56,6 +56,8 @@ class Several(AlertSink):
     ) -> None:
         self._sinks = [_One(label, sink) for label, sink in sinks]
         self._say, self._clock = say, clock
+        self.failed: Callable[[str], None] = lambda _: None
+        """Called with the name of a sink each time that a call of it fails, for who counts."""
 
     def write(self, alerts: Sequence[Alert]) -> None:
         """Hand the alerts to all; raises only BrokenPipeError: whoever read our output has closed it."""
@@ -105,6 +107,7 @@ class Several(AlertSink):
                 broken = error
             except (OSError, AnomalyError) as error:
                 one.failures += 1
+                self.failed(one.label)
                 reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
                 if self._tell(one, f"{reason.rstrip('.')}."):
                     with suppress(OSError):

@@ -41,6 +41,10 @@ class Checkpoint(msgspec.Struct):
     position: Position
     identities: dict[str, Any] = {}
     """The pairs of numbers and names of users that the log has shown."""
+    alerts: msgspec.Raw = msgspec.Raw(b"{}")
+    """State of the alerting, as JSON that only it knows."""
+    feedback: list[str] = []
+    """What people said of alerts and was taken over."""
     users: dict[str, msgspec.Raw] = {}
     """State of the scorer of each user, as JSON; only the scorer knows what is in it."""
     schema: int = SCHEMA

@@ -1,0 +1,234 @@
+"""From scores to alerts: what alarms, in as few words as it takes.
+
+A burst of one user is one alert: told at once, brought up to date as it grows (at 4, 16, 64... alarming actions,
+and when it becomes more severe), and closed when it is over. A hundred thousand alarming actions are a dozen
+records. All goes by the log's time and order, not by the clock, so the alerts of a log are the same however it
+was read.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from anomaly.alert_rules import MOST_USERS, AtLeast, Budget, Rates, Rule, Unless
+from anomaly.burst import Burst, Thing, key_of, thing_of
+from anomaly.identity import keys
+from anomaly.osquery import Action
+from anomaly.records import Alert, Score, Severity
+
+GAP = 1800
+"""Seconds of log time without an alarm, by any action of that host, after which a burst is over..."""
+
+QUIET = 300
+"""...as it is after so many of the user's own actions that did not alarm: three windows."""
+
+COOL_DOWN = 7200
+"""Seconds of log time in which a second burst about the same thing is not told, unless it is more severe."""
+
+MOST_OPEN = 256
+"""Bursts at a time; where there are more, the one that alarmed longest ago is closed."""
+
+EXCUSED = 100
+"""Actions of a user's window, which may hold what was excused after it came in."""
+
+_MOST_THINGS = 16
+
+Key = tuple[str, str]
+_Told = tuple[Thing, int, int]
+"""What was told of, when (in seconds, by the log), and the rank of its severity."""
+
+
+class _State(msgspec.Struct, omit_defaults=True):
+    """What a restart goes on from."""
+
+    open: list[Burst] = []
+    told: list[tuple[Key, list[_Told]]] = []
+    excused: list[tuple[Key, int]] = []
+    rates: Rates = []
+
+
+class Alerting:
+    """Makes alerts of scores.
+
+    Parameters
+    ----------
+    rules
+        Asked in turn of each score that has a severity, until one holds it back.
+
+    Notes
+    -----
+    It holds at most ``MOST_OPEN`` bursts, each with one action of 8,192 characters at most, and of ``MOST_USERS``
+    users what they were told of last.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        self._open: OrderedDict[Key, Burst] = OrderedDict()
+        """Whoever alarmed last is at the end."""
+        self._over: dict[str, int] = {}
+        """By host, the time before which none of its bursts is over."""
+        self._told: OrderedDict[Key, dict[Thing, tuple[int, int]]] = OrderedDict()
+        self._excused: dict[Key, int] = {}
+        """By user, how many actions more the window may hold what was excused."""
+
+    @classmethod
+    def by(
+        cls, alert_on: Severity, budget: float | None, silences: Callable[[Action], bool] | None = None
+    ) -> Alerting:
+        """Alert on what is at least so severe, or (with a budget) on what is rarest, unless it is suppressed."""
+        rules: list[Rule] = [] if silences is None else [Unless(silences)]
+        rules.append(AtLeast(alert_on) if budget is None else Budget(budget))
+        return cls(rules)
+
+    def take(self, scores: Sequence[Score]) -> list[Alert]:
+        """Take scores, in the order of the log, and return what is to be told, in that order."""
+        alerts: list[Alert] = []
+        for score in scores:
+            alarms = score.severity is not Severity.NONE and self._alarms(score)
+            if self._open:
+                alerts += self._over_by(score.action, alarms=alarms)
+            if alarms:
+                alerts += self._count(score)
+            if self._excused and score.score is not None:
+                self._count_down(key_of(score.action))
+        return alerts
+
+    def flush(self) -> list[Alert]:
+        """Close every burst: nothing more will come."""
+        return [alert for key in list(self._open) for alert in self._close(key)]
+
+    def excuse(self, silences: Callable[[Action], bool]) -> list[Alert]:
+        """Close the bursts whose worst action is suppressed from now on.
+
+        What such actions have brought into the window leaves it within a hundred actions. Until then the window's
+        risk does not alarm for this user: each action's own score does.
+        """
+        gone = [key for key, burst in self._open.items() if silences(burst.worst.action)]
+        self._excused |= dict.fromkeys(gone, EXCUSED)
+        return [alert for key in gone for alert in self._close(key)]
+
+    def export(self) -> bytes:
+        """Return what :meth:`restore` goes on from, as JSON."""
+        told = [(key, [(thing, *when) for thing, when in things.items()]) for key, things in self._told.items()]
+        rates = [rate for rule in self.rules if isinstance(rule, Budget) for rate in rule.export()]
+        return msgspec.json.encode(_State(list(self._open.values()), told, list(self._excused.items()), rates))
+
+    @staticmethod
+    def without(saved: bytes, user: str) -> bytes:
+        """Return what :meth:`export` gave without a user (or ``user@host``); as it is where it does not fit."""
+        try:
+            state = msgspec.json.decode(saved, type=_State)
+        except (ValueError, RecursionError):
+            return saved
+
+        def other(host: str, name: str) -> bool:
+            return user not in keys(host, name)
+
+        return msgspec.json.encode(
+            _State(
+                [burst for burst in state.open if other(burst.host, burst.user)],
+                [entry for entry in state.told if other(*entry[0])],
+                [entry for entry in state.excused if other(*entry[0])],
+                [rate for rate in state.rates if other(rate.host, rate.user)],
+            )
+        )
+
+    def restore(self, saved: bytes) -> None:
+        """Go on from what :meth:`export` gave; where it does not fit, begin anew."""
+        try:
+            state = msgspec.json.decode(saved, type=_State)
+        except (ValueError, RecursionError):
+            return
+        self._open = OrderedDict(((burst.host, burst.user), burst) for burst in state.open[-MOST_OPEN:])
+        self._told = OrderedDict(
+            (key, {thing: (time, rank) for thing, time, rank in things})
+            for key, things in state.told[-MOST_USERS:]
+        )
+        self._excused = {key: min(left, EXCUSED) for key, left in state.excused}
+        for rule in self.rules:
+            if isinstance(rule, Budget):
+                rule.restore(state.rates)
+        self._over = {}
+        for burst in self._open.values():
+            self._expect(burst)
+
+    def _alarms(self, score: Score) -> bool:
+        if self._excused and key_of(score.action) in self._excused:
+            score = msgspec.structs.replace(score, risk=None)
+            if score.severity is Severity.NONE:
+                return False
+        return all(rule(score) is not None for rule in self.rules)
+
+    def _over_by(self, action: Action, *, alarms: bool) -> Iterator[Alert]:
+        """Close what is over when an action comes."""
+        key = key_of(action)
+        host = key[0]
+        if self._over and 0 < self._over.get(host, 0) <= action.time:
+            del self._over[host]
+            for other in [other for other in self._open if other[0] == host]:
+                if 0 < self._open[other].last <= action.time - GAP:
+                    yield from self._close(other)
+                else:
+                    self._expect(self._open[other])
+        burst = self._open.get(key)
+        if burst is not None and not alarms:
+            burst.quiet += 1
+            if burst.quiet >= QUIET:
+                yield from self._close(key)
+
+    def _expect(self, burst: Burst) -> None:
+        """Take note of when a burst will be over."""
+        if burst.last:
+            end = burst.last + GAP
+            self._over[burst.host] = min(self._over.get(burst.host, end), end)
+
+    def _count(self, score: Score) -> Iterator[Alert]:
+        """Let an alarming action count in its user's burst, and tell of that where it is due."""
+        key = key_of(score.action)
+        burst = self._open.get(key)
+        if burst is None:
+            if len(self._open) >= MOST_OPEN:
+                yield from self._close(next(iter(self._open)))
+            burst = self._open[key] = Burst.of(score)
+        self._open.move_to_end(key)
+        graver = burst.add(score)
+        self._expect(burst)
+        thing = thing_of(score)
+        told = burst.update >= 0
+        if graver or (told and burst.count >= burst.due) or (not told and self._is_news(key, thing, score)):
+            self._remember(key, thing, burst)
+            yield burst.tell()
+
+    def _is_news(self, key: Key, thing: Thing, score: Score) -> bool:
+        """Say whether an alarm is about something that was not told lately, or is more severe."""
+        time, rank = self._told.get(key, {}).get(thing, (0, 0))
+        if not time or not score.action.time:
+            return True
+        return not 0 <= score.action.time - time < COOL_DOWN or score.severity.rank > rank
+
+    def _remember(self, key: Key, thing: Thing, burst: Burst) -> None:
+        """Take note of what was told."""
+        things = self._told.pop(key, {})
+        for about in (thing, burst.thing):
+            things.pop(about, None)
+            things[about] = (burst.last, burst.severity.rank)
+        while len(things) > _MOST_THINGS:
+            del things[next(iter(things))]
+        self._told[key] = things
+        if len(self._told) > MOST_USERS:
+            self._told.popitem(last=False)
+
+    def _close(self, key: Key) -> Iterator[Alert]:
+        """Take a burst out; one that was told is told to be over."""
+        burst = self._open.pop(key)
+        if burst.update >= 0:
+            self._remember(key, burst.thing, burst)
+            yield burst.tell(closed=True)
+
+    def _count_down(self, key: Key) -> None:
+        left = self._excused.pop(key, 0)
+        if left > 1:
+            self._excused[key] = left - 1

@@ -1,0 +1,284 @@
+"""From scores to alerts: few words, none too late, and the same however the log was read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly.alerts import COOL_DOWN, EXCUSED, GAP, MOST_OPEN, QUIET, Alerting
+from anomaly.osquery import Action
+from anomaly.records import Alert, ModelRef, Reason, ReasonKind, Score, Severity
+
+BEGIN = 1_793_000_000
+READY = ModelRef("OCSVM", 1, "ready")
+
+
+def reason(value: str, bits: float = 5.0) -> Reason:
+    """Make a reason of a new command."""
+    return Reason(ReasonKind.NEW_VALUE, "command", value, (), 0, 900, bits)
+
+
+def made(
+    number: int,
+    score: float | None = 35.0,
+    risk: float | None = 5.0,
+    *,
+    user: str = "alice",
+    host: str = "ws1",
+    time: int | None = None,
+    command: str = "nmap",
+    **more: Any,  # noqa: ANN401 - of a Score
+) -> Score:
+    """Make a score; its time is its number, in seconds."""
+    when = BEGIN + number if time is None else time
+    action = Action(when, host, user, "shell_history", "added", {"command": command}, more.pop("baseline", False))
+    fields: dict[str, Any] = {"surprise": 1.0, "model": READY, "reasons": (reason(command),)} | more
+    return Score(f"f1:{number}", action, score, risk, **fields)
+
+
+def by(alert_on: Severity = Severity.WARNING, budget: int | None = None) -> Alerting:
+    """Make an alerting that suppresses nothing."""
+    return Alerting.by(alert_on, budget)
+
+
+def told(scores: Sequence[Score], alerting: Alerting | None = None) -> list[Alert]:
+    """Return what is told of scores."""
+    return (alerting or by()).take(scores)
+
+
+def test_an_alarm_is_told_at_once() -> None:
+    """The first alarming action of a burst is an alert, with the action, its reasons and its id."""
+    (alert,) = told([made(0, 5.0), made(1), made(2, 12.0)])
+    assert (alert.id, alert.user, alert.host, alert.count, alert.update) == ("f1:1", "alice", "ws1", 1, 0)
+    assert (alert.severity, alert.first, alert.last, alert.closed) == (
+        Severity.WARNING,
+        BEGIN + 1,
+        BEGIN + 1,
+        False,
+    )
+    assert alert.worst == made(1)
+    assert alert.reasons == (reason("nmap"),)
+
+
+def test_what_has_no_severity_never_alarms() -> None:
+    """Baseline rows and users who are still learned raise no alert, however high their figures."""
+    learning = ModelRef(None, None, "learning")
+    scores = [made(0, baseline=True), made(1, 80.0, 80.0, baseline=True), made(2, 80.0, None, model=learning)]
+    for alerting in (by(), by(Severity.NOTICE), by(budget=24)):
+        assert told(scores, alerting) == []
+    assert len(told([made(3)], by(budget=24))) == 1
+
+
+def test_severity_is_the_least_that_alarms() -> None:
+    """What is less severe than asked for raises nothing; risk counts as its scale says."""
+    for least, figures in ((Severity.NOTICE, 20), (Severity.WARNING, 30), (Severity.CRITICAL, 50)):
+        assert told([made(0, figures - 0.1)], by(least)) == []
+        assert len(told([made(0, float(figures))], by(least))) == 1
+    assert len(told([made(0, 3.0, 25.0)])) == 1
+    assert told([made(0, 3.0, 24.9)]) == []
+
+
+def test_a_hundred_thousand_alarms_are_a_dozen_records() -> None:
+    """A burst is told at growing counts, its memory does not grow, and its last record knows them all."""
+    alerting, long = by(), "x" * 5000
+    alerts: list[Alert] = []
+    for begin in range(0, 100_000, 2000):
+        batch = [
+            made(n, 35.0 + n % 10, time=BEGIN + n // 100, command=f"{n} {long}")
+            for n in range(begin, begin + 2000)
+        ]
+        alerts += alerting.take(batch)
+        assert len(alerting.export()) < 40_000
+    alerts += alerting.flush()
+    assert [alert.count for alert in alerts] == [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 100_000]
+    assert [alert.update for alert in alerts] == list(range(10))
+    assert [alert.closed for alert in alerts] == [False] * 9 + [True]
+    assert {alert.id for alert in alerts} == {"f1:0"}
+    assert all(len(msgspec.json.encode(alert)) < 40_000 for alert in alerts)
+
+
+def test_what_becomes_more_severe_is_told_at_once() -> None:
+    """A burst that turns critical does not wait for its next count, and its worst action is the critical one."""
+    alerts = told([made(0), made(1), made(2, 60.0)])
+    assert [(alert.count, alert.severity) for alert in alerts] == [
+        (1, Severity.WARNING),
+        (3, Severity.CRITICAL),
+    ]
+    assert alerts[-1].worst == made(2, 60.0)
+
+
+def test_of_the_most_severe_the_rarest_action_is_the_worst() -> None:
+    """In a window whose risk alarms, the action that is rarest itself is what to look at."""
+    (*_, alert) = told([made(0, 3.0, 30.0), made(1, 44.0, 31.0), made(2, 2.0, 45.0), made(3, 2.0, 46.0)])
+    assert alert.count == 4
+    assert alert.worst.id == "f1:1"
+
+
+def test_reasons_are_the_weightiest_each_once() -> None:
+    """Of a burst's reasons five are kept, by their bits, and one that comes again is not a second one."""
+    scores = [
+        made(n, reasons=(reason(f"c{n % 8}", bits=float(n % 8)), reason("same", bits=float(n)))) for n in range(16)
+    ]
+    (*_, alert) = told(scores)
+    assert [(one.value, one.bits) for one in alert.reasons] == [
+        ("same", 15.0),
+        ("c7", 7.0),
+        ("c6", 6.0),
+        ("c5", 5.0),
+        ("c4", 4.0),
+    ]
+
+
+def test_a_quiet_gap_ends_a_burst() -> None:
+    """After half an hour of log time without an alarm the burst is closed, by whatever that host does next."""
+    for user, host, ends in (("alice", "ws1", True), ("bob", "ws1", True), ("bob", "ws2", False)):
+        alerts = told([made(0), made(1), made(2, 1.0, user=user, host=host, time=BEGIN + 1 + GAP)])
+        assert [alert.closed for alert in alerts] == [False, True][: 1 + ends]
+    assert len(told([made(0), made(2, 1.0, time=BEGIN + GAP - 1)])) == 1
+
+
+def test_many_quiet_actions_end_a_burst() -> None:
+    """Without a time in the log, too, a burst ends: when its user has done three windows without an alarm."""
+    quiet = [made(n, 1.0, time=0) for n in range(1, QUIET + 1)]
+    others = [made(n, 1.0, time=0, user="bob") for n in range(1, QUIET + 1)]
+    assert [alert.closed for alert in told([made(0, time=0), *quiet[:-1], *others])] == [False]
+    assert [alert.closed for alert in told([made(0, time=0), *quiet])] == [False, True]
+
+
+def test_the_same_thing_is_not_told_twice_within_the_cool_down() -> None:
+    """A second burst about the same thing within two hours is silent; about another, or graver, it is not."""
+    later = BEGIN + GAP + 10
+    first = made(0)
+    for again, is_told in (
+        (made(1, time=later), False),
+        (made(1, time=later, command="nc"), True),
+        (made(1, 55.0, time=later), True),
+        (made(1, time=BEGIN + COOL_DOWN), True),
+        (made(1, time=later, user="bob"), True),
+        (made(1, 2.0, 40.0, time=later), True),
+    ):
+        alerting = by()
+        alerts = [alert for alert in told([first, again], alerting) if alert.update == 0]
+        assert [alert.id for alert in alerts] == ["f1:0", "f1:1"][: 1 + is_told]
+
+
+def test_a_silent_burst_is_told_when_it_brings_something_else() -> None:
+    """What the cool-down held back is counted when its burst turns out to be about more."""
+    later = BEGIN + GAP + 10
+    alerts = told([made(0), made(1, time=later), made(2, time=later + 1), made(3, time=later + 2, command="nc")])
+    assert [(alert.id, alert.count, alert.update) for alert in alerts] == [
+        ("f1:0", 1, 0),
+        ("f1:0", 1, 1),
+        ("f1:1", 3, 0),
+    ]
+
+
+def test_open_bursts_are_bounded() -> None:
+    """Where there are too many bursts at a time, the one that alarmed longest ago is closed."""
+    alerts = told([made(n, user=f"u{n}", time=BEGIN) for n in range(MOST_OPEN + 3)])
+    assert [alert.user for alert in alerts if alert.closed] == ["u0", "u1", "u2"]
+    assert sum(not alert.closed for alert in alerts) == MOST_OPEN + 3
+
+
+def test_one_name_on_two_hosts_is_two_alerts() -> None:
+    """Bursts are of a user on a host: what happens on one does not hide what happens on another."""
+    assert [alert.host for alert in told([made(0), made(1, host="ws2")])] == ["ws1", "ws2"]
+
+
+def test_what_was_suppressed_while_it_alarmed_is_excused() -> None:
+    """The open burst is closed, and the window's risk alone does not alarm until what it brought has left it."""
+    alerting = by()
+    assert len(alerting.take([made(0, 35.0, 40.0), made(1, 3.0, 40.0)])) == 1
+    assert alerting.excuse(lambda action: action.user == "bob") == []
+    (closed,) = alerting.excuse(lambda action: action.columns["command"] == "nmap")
+    assert closed.closed
+    assert alerting.take([made(n, 3.0, 40.0, command="ls") for n in range(2, EXCUSED + 1)]) == []
+    (own,) = alerting.take([made(EXCUSED + 1, 36.0, 55.0, command="nc")])
+    assert (own.id, own.count) == (f"f1:{EXCUSED + 1}", 1)
+    assert alerting.take([made(EXCUSED + 2, 3.0, 40.0, user="bob")])[0].user == "bob"
+    alerting = by()
+    alerting.take([made(0, 35.0, 40.0)])
+    alerting.excuse(lambda _: True)
+    alerting.take([made(n, 3.0, 40.0, command="ls") for n in range(1, EXCUSED + 1)])
+    assert len(alerting.take([made(EXCUSED + 1, 3.0, 40.0)])) == 1
+
+
+@st.composite
+def _courses(draw: st.DrawFn) -> list[Score]:
+    times = [BEGIN, BEGIN, BEGIN]
+    scores = []
+    for number in range(draw(st.integers(1, 40))):
+        who = draw(st.integers(0, 2))
+        times[who] += draw(st.sampled_from((0, 1, 60, 600, GAP, COOL_DOWN, 86_400, -90, -100_000)))
+        scores.append(
+            made(
+                number,
+                draw(st.sampled_from((None, 0.0, 22.0, 31.0, 31.0, 52.0, 99.0))),
+                draw(st.sampled_from((None, 0.0, 24.0, 26.0, 51.0))),
+                user=("alice", "bob", "alice\udcff")[who],
+                host=("ws1", "ws1", "ws2")[who],
+                time=draw(st.sampled_from((0, times[who], times[who], times[who]))),
+                command=draw(st.sampled_from(("nmap", "nc", "é\ud800"))),
+            )
+        )
+    return scores
+
+
+@settings(max_examples=60, deadline=None)
+@given(_courses(), st.lists(st.integers(0, 40), max_size=6), st.sampled_from((None, 1, 3)), st.booleans())
+def test_cuts_and_restarts_do_not_matter(
+    scores: list[Score],
+    cuts: list[int],
+    budget: int | None,
+    restarts: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """The alerts of a course of scores are the same in one batch, in any others, and across restarts."""
+    whole = by(Severity.NOTICE, budget)
+    expected = [*whole.take(scores), *whole.flush()]
+    places = [0, *sorted(min(cut, len(scores)) for cut in cuts), len(scores)]
+    alerting, found = by(Severity.NOTICE, budget), list[Alert]()
+    for begin, end in pairwise(places):
+        if restarts:
+            saved = alerting.export()
+            alerting = by(Severity.NOTICE, budget)
+            alerting.restore(saved)
+        found += alerting.take(scores[begin:end])
+    assert [*found, *alerting.flush()] == expected
+    assert whole.export() == alerting.export()
+
+
+@given(st.binary() | st.sampled_from((b"{}", b"[]", b'{"open":[3]}', b'{"told":[[["a","b"],[]]]}')))
+def test_a_state_that_does_not_fit_is_begun_anew(saved: bytes) -> None:
+    """Whatever a checkpoint holds, alerting goes on."""
+    alerting = by()
+    alerting.restore(saved)
+    assert len(alerting.take([made(0)])) == 1
+
+
+def test_text_of_the_log_is_bounded_and_can_be_written() -> None:
+    """Of an action with huge or broken columns as much is kept as has room, and as can be encoded."""
+    columns = {f"c{n}\ud800": "\ud800x" * 10_000 for n in range(1000)}
+    action = Action(BEGIN, "h" * 10_000, "alice\udcff", "q" * 9000, "added", columns)
+    (alert,) = told([msgspec.structs.replace(made(0), action=action, reasons=(reason("\ud800"),))])
+    assert len(msgspec.json.encode(alert)) < 30_000
+    assert len(by().export()) < 100
+
+
+def test_a_user_can_be_taken_out_of_a_state() -> None:
+    """Nothing of a user is left in what a checkpoint holds, and of the others all; what does not fit stays."""
+    alerting = by(budget=3)
+    alerting.take([made(0), made(1, user="bob"), made(2, user="alice", host="ws2")])
+    alerting.excuse(lambda action: action.host == "ws2")
+    alerting.take([made(3, user="alice", host="ws2")])
+    saved = alerting.export()
+    assert b"alice" not in Alerting.without(saved, "alice")
+    assert Alerting.without(saved, "alice").count(b"bob") == saved.count(b"bob") > 0
+    assert b"ws1" in Alerting.without(saved, "alice@ws2")
+    assert b"ws2" not in Alerting.without(saved, "alice@ws2")
+    assert Alerting.without(saved, "carol") == saved
+    assert Alerting.without(b"nonsense", "alice") == b"nonsense"
