@@ -7,10 +7,8 @@ a directory's name is derived from the user's, and the name itself stands inside
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import NamedTuple
 
 from anomaly.advice import shell_word
 from anomaly.background import Background
-from anomaly.errors import ModelRefused, StateLocked, StoreUnwritable, UnknownUser
+from anomaly.errors import ModelRefused, StoreUnwritable, UnknownUser
 from anomaly.model import Card, UserModel, card_from, head_size
 from anomaly.store_layout import (
     LEARNED,
@@ -33,9 +31,7 @@ from anomaly.store_layout import (
     versions,
     write_file,
 )
-
-PATIENCE = 10.0
-"""Seconds to wait for another process that writes: it takes milliseconds, unless something is wrong."""
+from anomaly.store_lock import BRIEF, WriteLock
 
 _BACKGROUND = "background.safetensors"
 
@@ -64,6 +60,7 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._lock = WriteLock(directory)
 
     def users(self) -> list[str]:
         """Return the users that have a model, by name; also those whose model will be refused."""
@@ -132,7 +129,7 @@ class Store:
         StoreUnwritable
             There is no room, or no permission.
         StateLocked
-            Another process has been writing for ``PATIENCE`` seconds.
+            Another process has been writing for as long as :mod:`anomaly.store_lock` waits.
         """
         data = model.to_bytes()
         if len(data) > MAX_BYTES:
@@ -167,7 +164,7 @@ class Store:
 
     def write_learned(self, user: str, version: int, name: str, data: bytes) -> None:
         """Write what a model has learned since; raises what :meth:`save` does."""
-        with self._writing() as root, self._existing(root, user) as folder:
+        with self._writing(BRIEF) as root, self._existing(root, user) as folder:
             write_file(folder, f"{version}.{name}{LEARNED}", data)
 
     def read_learned(self, user: str, version: int, name: str) -> bytes | None:
@@ -284,37 +281,19 @@ class Store:
             yield folder
 
     @contextmanager
-    def _writing(self) -> Iterator[int]:
+    def _writing(self, patience: float | None = None) -> Iterator[int]:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._open() as root:
                 if root is None:
                     raise FileNotFoundError(errno.ENOENT, "it was removed", str(self.directory))
-                lock = os.open(".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=root)
-                try:
-                    self._lock(lock)
+                with self._lock.held(root, patience):
                     yield root
-                finally:
-                    os.close(lock)
         except OSError as error:
             raise StoreUnwritable(
                 f"Models cannot be written to {self.directory}: {error.strerror}. Make room, or name another"
                 " directory with --models."
             ) from error
-
-    def _lock(self, descriptor: int) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise StateLocked(
-                        f"Another process is writing models to {self.directory}. Try again when it has ended."
-                    ) from None
-                time.sleep(0.05)
-            else:
-                return
 
     def _current(self, folder: int, user: str, found: list[int]) -> int | None:
         where = f"{self.directory / encode_user(user)}/current"
