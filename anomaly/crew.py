@@ -15,8 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from anomaly.course import Course
 from anomaly.errors import AnomalyError, TooLittleData, WorkerLost
 from anomaly.harvest import Report, Watch
 from anomaly.model import UserModel
+from anomaly.processes import how_it_ended, shielded
 from anomaly.study import Study
 
 _ROOM = 1 << 30  # bytes that a process takes at most, tensorflow included, for a log of a million actions
@@ -139,7 +139,7 @@ class _Worker:
     def __init__(self, course: Course) -> None:
         self.connection, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=_work, args=(theirs, course), name="anomaly-train", daemon=True)
-        with _uninterrupted():
+        with shielded({signal.SIGINT}):  # a terminal's Ctrl-C
             self._process.start()
         theirs.close()
         self._user = ""
@@ -161,7 +161,8 @@ class _Worker:
         except (EOFError, OSError):
             self.lost = True
             self._process.join(_PATIENCE)
-            error = WorkerLost(_obituary(self._process.exitcode))
+            how = how_it_ended(self._process.exitcode)
+            error = WorkerLost(f"its process {how}. With --jobs 1 users are learned one after another.")
             return Lesson(self._user, error, time.monotonic() - self._since)
         if isinstance(said, Lesson):
             return said
@@ -222,22 +223,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Keep Ctrl-C from a process that is started within: it is for the one that started it, and that ends it."""
-    resource_tracker.ensure_running()  # to start it later would unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _obituary(code: int | None) -> str:
-    advice = "Is there memory enough? With --jobs 1 users are learned one after another."
-    if code is not None and code < 0:
-        with suppress(ValueError):
-            return f"its process was ended by {signal.Signals(-code).name}. {advice}"
-    return f"its process ended with exit code {code}. {advice}"

@@ -26,7 +26,8 @@ from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_na
 from anomaly.sources.interface import Position, Source
 from anomaly.sources.stdin import STDIN, StdinSource
 from anomaly.sources.tail import LogSource
-from anomaly.spread import Post, Spread
+from anomaly.spread import Spread
+from anomaly.spread_process import Post
 from anomaly.standings import ROOM
 from anomaly.store import Store
 from anomaly.systemd import Notifier
