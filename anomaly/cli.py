@@ -339,7 +339,8 @@ def _predict(ctx: click.Context, output: str) -> Tally:
     except Overdue:
         # Whoever takes our output has stopped taking it: neither a word nor Python's last flush must wait for him.
         os._exit(0)
-    terminal.say(tally.summary())
+    for line in tally.summary():
+        terminal.say(line)
     if remark:
         terminal.say(remark)
     return tally
