@@ -59,7 +59,7 @@ class Tally:
             + (f"; {skipped(self.skipped)}" if self.skipped.total() else "")
             + "."
         )
-        whole = re.sub(r"(?<=\w) (?=[0-9])|(?<=[0-9]) ", "\N{NO-BREAK SPACE}", sentence)  # a number stays with its word
+        whole = re.sub(r"(?<=\w) (?=[0-9])|(?<=[0-9]) ", "\N{NO-BREAK SPACE}", sentence)  # numbers stay with words
         return [
             line.replace("\N{NO-BREAK SPACE}", " ")
             for line in textwrap.wrap(whole, _WIDTH, subsequent_indent="  ")
