@@ -71,6 +71,9 @@ def prepare(
     """
     store = Store(asked.models)
     registry = Registry(store, say)
+    background = (
+        registry.background() if asked.user is None else None
+    )  # first: it says what becomes of the refused
     cards = _cards(registry, asked)
     parser = Parser()
     for card in cards:
@@ -99,7 +102,7 @@ def prepare(
                 claims=claims,
                 adapt=asked.adapt,
                 keeper=keeper,
-                background=registry.background() if asked.user is None else None,
+                background=background,
                 log=str(asked.log),
                 say=say,
             )

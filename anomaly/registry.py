@@ -50,6 +50,7 @@ class Registry:
         self._settled_at = 0.0
         self._roster: frozenset[str] | None = None
         self._ahead: dict[str, Stored] = {}
+        self._everyone = False  # whether it is known what everyone does
 
     def card(self, user: str) -> Card | None:
         """Return the card of a user's model; None where there is none, or none that can be used.
@@ -59,7 +60,7 @@ class Registry:
         try:
             return self.store.card(user)
         except ModelRefused as error:
-            self._say(_unscored(user, error))
+            self._say(self._without(user, error))
             return None
 
     def ahead(self, user: str) -> Stored | None:
@@ -79,7 +80,7 @@ class Registry:
             return self.load(user)
         except ModelRefused as error:
             # Called in the middle of the log: it must not end the watch over all others.
-            self._say(_unscored(user, error))
+            self._say(self._without(user, error))
             return None
 
     def users(self) -> frozenset[str]:
@@ -103,12 +104,17 @@ class Registry:
         return self.store.load(user)
 
     def background(self) -> Background | None:
-        """Return what everyone does; None where it was never learned, or cannot be used."""
+        """Return what everyone does; None where it was never learned, or cannot be used.
+
+        Who asks for it judges by it those whose model cannot be used, and so it is said of them.
+        """
+        found = None
         try:
-            return self.store.load_background()
+            found = self.store.load_background()
         except ModelRefused as error:
             self._say(str(error))
-            return None
+        self._everyone = found is not None
+        return found
 
     def changes(self) -> Changes:
         """Look at the files; costs a stat() for each model that was loaded."""
@@ -128,9 +134,9 @@ class Registry:
         self._roster = None
         return Changes(list(self._marks), anyone=True)
 
-
-def _unscored(user: str, error: ModelRefused) -> str:
-    return f"{user!r} is shown without scores. {error}"
+    def _without(self, user: str, error: ModelRefused) -> str:
+        instead = "is judged by what everyone does" if self._everyone else "is shown without scores"
+        return f"{user!r} {instead}. {error}"
 
 
 def _once(say: Say) -> Say:
