@@ -16,8 +16,9 @@ from anomaly.harvest import nothing
 from anomaly.identity import NAMELESS
 from anomaly.learned import StoreKeeper
 from anomaly.model import Card
+from anomaly.once import Say
 from anomaly.osquery import Parser, Skipped
-from anomaly.registry import Registry, Say
+from anomaly.registry import Registry
 from anomaly.renewal import Again, Prediction, Renewal, shown
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import Sink
@@ -94,7 +95,7 @@ def prepare(
         scorer: Scorer | Spread
         if jobs > 1 and file is not None:
             post = Post(asked.models, asked.adapt, name, str(asked.log))
-            scorer = stack.enter_context(Spread(post, jobs, say))
+            scorer = stack.enter_context(Spread(post, jobs, registry.say))
         else:
             scorer = Scorer(
                 registry.find,
@@ -167,12 +168,11 @@ def _cards(registry: Registry, asked: Prediction) -> list[Card]:
     """Read what must be known of the models before anything else is; those of all users are loaded as they act."""
     store = registry.store
     if asked.user is None:
-        users = sorted(registry.users())
-        if not users:
+        if not registry.users():
             raise UnknownUser(
                 f"There is no model in {store.directory} yet. Make models with: anomaly train --all-users -l LOG"
             )
-        found = [card for user in users if (card := registry.card(user))]
+        found = registry.cards()
         if not found:
             raise ModelRefused(f"None of the models in {store.directory} can be used.")
         return found

@@ -9,14 +9,11 @@ from typing import NamedTuple
 from anomaly.background import Background
 from anomaly.errors import ModelRefused
 from anomaly.model import Card
+from anomaly.once import Once, Say
 from anomaly.store import Store, Stored
-
-Say = Callable[[str], None]
 
 SETTLING = 10.0
 """Seconds in which a change of who has a model is looked at again: a model is written in several steps."""
-
-_SAID = 2000
 
 
 class Changes(NamedTuple):
@@ -43,7 +40,7 @@ class Registry:
 
     def __init__(self, store: Store, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
         self.store = store
-        self._say = _once(say)
+        self.say = Once(say)
         self._clock = clock
         self._marks: dict[str, tuple[int, ...]] = {}
         self._mark = store.mark()
@@ -52,16 +49,21 @@ class Registry:
         self._ahead: dict[str, Stored] = {}
         self._everyone = False  # whether it is known what everyone does
 
-    def card(self, user: str) -> Card | None:
-        """Return the card of a user's model; None where there is none, or none that can be used.
+    def cards(self) -> list[Card]:
+        """Return the cards of the models that can be used; some of the others are named, and the rest counted.
 
-        That costs little; whether the rest of the model is well turns out when the user acts.
+        That costs little; whether the rest of a model is well turns out when its user acts.
         """
-        try:
-            return self.store.card(user)
-        except ModelRefused as error:
-            self._say(self._without(user, error))
-            return None
+        found, refused = [], []
+        for user in sorted(self.users()):
+            try:
+                card = self.store.card(user)
+            except ModelRefused as error:
+                refused.append(self._without(user, error))
+            else:
+                found += [card] if card is not None else []
+        self.say.few(refused, "models are refused. To see why: anomaly models list")
+        return found
 
     def ahead(self, user: str) -> Stored | None:
         """Do as :meth:`load` does, for a user who will soon be asked for: the model is not read a second time."""
@@ -80,7 +82,7 @@ class Registry:
             return self.load(user)
         except ModelRefused as error:
             # Called in the middle of the log: it must not end the watch over all others.
-            self._say(self._without(user, error))
+            self.say(self._without(user, error))
             return None
 
     def users(self) -> frozenset[str]:
@@ -112,7 +114,7 @@ class Registry:
         try:
             found = self.store.load_background()
         except ModelRefused as error:
-            self._say(str(error))
+            self.say(str(error))
         self._everyone = found is not None
         return found
 
@@ -137,15 +139,3 @@ class Registry:
     def _without(self, user: str, error: ModelRefused) -> str:
         instead = "is judged by what everyone does" if self._everyone else "is shown without scores"
         return f"{user!r} {instead}. {error}"
-
-
-def _once(say: Say) -> Say:
-    """Say each thing once: a model that is refused is met at the start and again when its user acts."""
-    said: set[str] = set()
-
-    def say_once(text: str) -> None:
-        if text not in said and len(said) < _SAID:
-            said.add(text)
-            say(text)
-
-    return say_once

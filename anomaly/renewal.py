@@ -10,8 +10,9 @@ import msgspec
 
 from anomaly.daemon import Follower
 from anomaly.errors import AnomalyError, ModelRefused
+from anomaly.once import Say
 from anomaly.records import Score
-from anomaly.registry import Changes, Registry, Say
+from anomaly.registry import Changes, Registry
 from anomaly.scoring import Scorer
 from anomaly.sources.interface import MAX_LINE
 from anomaly.store import Store

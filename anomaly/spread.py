@@ -43,7 +43,7 @@ class Spread:
     jobs
         How many there are.
     say
-        Told, as a sentence, what a person should know of a user.
+        Told, as a sentence, what a person should know of a user; each process may say the same.
 
     Raises
     ------

@@ -105,11 +105,23 @@ def test_a_refused_model_is_said_once(registry: Registry, models: Path, said: li
     file.write_bytes(file.read_bytes()[:-1])
     assert registry.find("alice") is None
     assert registry.find("alice") is None
-    assert registry.card("alice") is not None
+    assert [card.user for card in registry.cards()] == ["alice", "bob"]
     file.write_bytes(b"")
-    assert registry.card("alice") is None
-    assert registry.card("alice") is None
+    for _ in range(2):
+        assert [card.user for card in registry.cards()] == ["bob"]
     assert len(said) == 2
     assert said[0].startswith("'alice' is shown without scores. ")
     with pytest.raises(ModelRefused):
         registry.load("alice")
+
+
+def test_of_many_refused_models_a_few_are_named(registry: Registry, models: Path, said: list[str]) -> None:
+    """However much junk there is, a few lines and how much more there is are said, also when its users act."""
+    for number in range(300):
+        (models / f"junk{number}").mkdir(mode=0o700)
+        (models / f"junk{number}" / "1.safetensors").write_bytes(b"junk")
+    assert [card.user for card in registry.cards()] == ["alice", "bob"]
+    assert [sentence.partition(" ")[0] for sentence in said[:-1]] == [f"'junk{n}'" for n in (0, 1, 10, 100, 101)]
+    assert said[-1] == "295 more models are refused. To see why: anomaly models list"
+    assert registry.find("junk299") is None
+    assert len(said) == 6

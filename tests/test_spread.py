@@ -285,3 +285,16 @@ def test_what_nobody_fetches_is_no_error(
         with Spread(Post(copy, adapt=False, checkpoint="log", log="log"), 2, lambda _: None) as spread:
             spread.score_all([entry for batch in batches for entry in batch] * 4)
     assert capfd.readouterr().err == ""
+
+
+def test_what_all_processes_say_is_said_once(copy: Path, batches: list[Batch], tmp_path: Path) -> None:
+    """A sentence that every process, and the parent, has to say comes once."""
+    (copy / "background.safetensors").write_bytes(b"damaged")
+    log = written(batches, tmp_path / "log")
+    asked = Prediction(log, copy, tmp_path / "state", None, follow=False, begin="start", jobs=3)
+    said: list[str] = []
+    with prepare(asked, Kept(), said.append) as follower:
+        assert isinstance(follower.scorer, Spread)
+        follower.run()
+    assert len(said) == 1
+    assert "background.safetensors is refused" in said[0]
