@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from anomaly.background import Background
@@ -23,6 +24,8 @@ class Changes(NamedTuple):
     """Whose model in use may be another one."""
     anyone: bool
     """Whether there may be models of further users, or another background."""
+    gone: list[str]
+    """Who has no model any more, of those who have not acted."""
 
 
 class Registry:
@@ -127,14 +130,20 @@ class Registry:
         if mark != self._mark:
             self._mark, self._settled_at = mark, now + SETTLING
         anyone = now < self._settled_at
-        if anyone:
-            self._roster = None
-        return Changes(users, anyone)
+        return Changes(users, anyone, self._call_the_roll({*users, *self._marks}) if anyone else [])
 
     def everything(self) -> Changes:
         """Return the changes that there may be at most."""
-        self._roster = None
-        return Changes(list(self._marks), anyone=True)
+        return Changes(list(self._marks), anyone=True, gone=self._call_the_roll(self._marks.keys()))
+
+    def _call_the_roll(self, loaded: Iterable[str]) -> list[str]:
+        """Look anew who has a model, and return who has none any more, but for those whose model was loaded."""
+        before, self._roster = self._roster, None
+        if before is None:
+            return []
+        with suppress(ModelRefused):  # it is met again where a model is asked for
+            return sorted(before.difference(self.users(), loaded))
+        return []
 
     def _without(self, user: str, error: ModelRefused) -> str:
         instead = "is judged by what everyone does" if self._everyone else "is shown without scores"

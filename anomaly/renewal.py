@@ -10,7 +10,7 @@ import msgspec
 
 from anomaly.daemon import Follower
 from anomaly.errors import AnomalyError, ModelRefused
-from anomaly.once import Say
+from anomaly.once import Say, few
 from anomaly.records import Score
 from anomaly.registry import Changes, Registry
 from anomaly.scoring import Scorer
@@ -115,13 +115,22 @@ class Renewal:
             except ModelRefused as error:
                 self._say(f"The model of {user!r} in use stays in use. {error}")
                 continue
-            if self._scorer.renew(user, stored):
-                now = f"model {stored.version} is in use from now on" if stored else "the model was taken away"
+            renewed = self._scorer.renew(user, stored)
+            if renewed:
                 self._follower.changed()
-                self._say(f"{user!r}: {now}.")
+            if stored is None:  # also of who has not acted, and would not be missed until then
+                self._say(_gone(user))
+            elif renewed:
+                self._say(f"{user!r}: model {stored.version} is in use from now on.")
+        if self._asked.user is None:
+            few(self._say, [_gone(user) for user in changes.gone], "models were taken away.")
         if changes.anyone:
             background = self._registry.background() if self._asked.user is None else None
             self._scorer.refresh(background)
+
+
+def _gone(user: str) -> str:
+    return f"{user!r}: the model was taken away."
 
 
 def shown(least: float) -> Callable[[Score], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def again(store: Store, user: str, name: str | None = None) -> int:
 def test_what_did_not_change_is_not_loaded_again(registry: Registry) -> None:
     """A look finds nothing where nothing was trained."""
     assert registry.find("alice") is not None
-    assert registry.changes() == ([], False)
+    assert registry.changes() == ([], False, [])
 
 
 def test_a_new_version_is_found_once(registry: Registry, models: Path) -> None:
@@ -69,6 +70,25 @@ def test_a_new_user_is_found(registry: Registry, models: Path, clock: Clock) -> 
     assert registry.users() == {"alice", "bob", "carol"}
     clock.now += SETTLING
     assert not registry.changes().anyone
+
+
+def test_who_is_gone_is_found_once(registry: Registry, models: Path) -> None:
+    """A directory that is removed is noticed before its user acts; of whoever was loaded, the file tells."""
+    registry.users()
+    registry.find("alice")
+    for user in ("alice", "bob"):
+        shutil.rmtree(models / user)
+    assert registry.changes() == (["alice"], True, ["bob"])
+    assert registry.changes() == ([], True, [])
+    assert registry.users() == frozenset()
+
+
+def test_a_directory_that_is_not_to_be_trusted_names_nobody(registry: Registry, models: Path) -> None:
+    """A look survives it, and says of nobody that the model is gone."""
+    registry.users()
+    shutil.rmtree(models / "bob")
+    models.chmod(0o777)
+    assert registry.changes() == ([], True, [])
 
 
 def test_a_name_without_a_model_costs_no_look_at_the_disk(
