@@ -15,7 +15,7 @@ from anomaly.errors import AnomalyError
 
 if TYPE_CHECKING:
     from anomaly.enrolment import Enrolment
-    from anomaly.renewal import Prediction
+    from anomaly.request import Prediction
     from anomaly.tally import Tally
 
 EXIT_FOUND = 20
@@ -308,7 +308,7 @@ def _enrol(asked: Enrolment) -> None:
 
 def _asked(parameters: Mapping[str, Any]) -> Prediction:
     """Make of a command's parameters what is asked for; ``main.py`` has fewer of them."""
-    from anomaly.renewal import Prediction
+    from anomaly.request import Prediction
 
     user = options.chosen_user(parameters["user"], parameters["all_users"]) if "user" in parameters else None
     named = ("log", "models", "state", "adapt", "olddir", "max_line", "begin", "min_score", "jobs")

@@ -19,7 +19,8 @@ from anomaly.model import Card
 from anomaly.once import Say
 from anomaly.osquery import Parser, Skipped
 from anomaly.registry import Registry
-from anomaly.renewal import Again, Prediction, Renewal, shown
+from anomaly.renewal import Renewal, shown
+from anomaly.request import Again, Prediction
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import Sink
 from anomaly.sources.archive import locate, survey

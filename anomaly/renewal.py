@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -13,38 +11,9 @@ from anomaly.errors import AnomalyError, ModelRefused
 from anomaly.once import Say, few
 from anomaly.records import Score
 from anomaly.registry import Changes, Registry
+from anomaly.request import FIXED, Again, Prediction
 from anomaly.scoring import Scorer
-from anomaly.sources.interface import MAX_LINE
 from anomaly.store import Store
-
-Begin = Literal["checkpoint", "start", "end"]
-
-
-class Prediction(msgspec.Struct, frozen=True):
-    """What is asked for."""
-
-    log: Path
-    models: Path
-    state: Path
-    user: str | None
-    """None for every user."""
-    follow: bool
-    begin: Begin = "checkpoint"
-    min_score: float = 0.0
-    adapt: bool = True
-    """Let models learn, under guard, from what is not suspected."""
-    olddir: Path | None = None
-    """A directory of archives besides the log's own."""
-    jobs: int | None = None
-    """Processes that score a backlog of many users; None for as many as there are CPUs, if that is worth it."""
-    max_line: int = MAX_LINE
-    """Longest line read, in bytes."""
-
-
-Again = Callable[[], Prediction]
-"""Reads the settings anew, as at the start: flags, environment, file. Raises what a wrong setting raises."""
-
-_FIXED = ("log", "state", "user", "follow", "begin", "olddir", "max_line", "jobs")
 
 
 class Renewal:
@@ -82,11 +51,11 @@ class Renewal:
         except AnomalyError as error:
             self._say(f"Nothing was reloaded; what was in force stays so. {error}")
             return
-        for name in _FIXED:
+        for name in FIXED:
             if getattr(asked, name) != getattr(self._asked, name):
                 self._say(f"The new {name.replace('_', '-')} takes effect at the next start.")
         self._asked = msgspec.structs.replace(
-            asked, **{name: getattr(self._asked, name) for name in (*_FIXED, "adapt")}
+            asked, **{name: getattr(self._asked, name) for name in (*FIXED, "adapt")}
         )
         self._follower.shown = shown(asked.min_score)
         self._switch(asked.adapt)

@@ -14,7 +14,7 @@ from anomaly.errors import LogMissing, ModelRefused, StateLocked, UnknownUser
 from anomaly.harvest import Watch
 from anomaly.prediction import prepare
 from anomaly.records import Score, Severity
-from anomaly.renewal import Prediction
+from anomaly.request import Prediction
 from anomaly.sinks.interface import Sink
 from anomaly.store import Store, Stored
 from anomaly.tally import Tally

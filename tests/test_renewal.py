@@ -17,7 +17,7 @@ from anomaly.errors import ConfigError
 from anomaly.once import FEW
 from anomaly.prediction import prepare
 from anomaly.records import Score
-from anomaly.renewal import Prediction
+from anomaly.request import Prediction
 from anomaly.scoring import Scorer
 from anomaly.sinks.ndjson import NdjsonSink
 from anomaly.store import Store

@@ -21,7 +21,7 @@ from anomaly.osquery import Action
 from anomaly.prediction import prepare
 from anomaly.records import Score
 from anomaly.registry import Registry
-from anomaly.renewal import Prediction
+from anomaly.request import Prediction
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import Sink
 from anomaly.spread import Spread
