@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from anomaly import machine
 from anomaly.corpus import Corpus
 from anomaly.course import Course
+from anomaly.detectors.interface import Algorithm
 from anomaly.errors import AnomalyError, TooLittleData, WorkerLost
 from anomaly.harvest import Report, Watch
 from anomaly.model import UserModel
@@ -29,6 +30,10 @@ from anomaly.processes import how_it_ended, shielded
 from anomaly.study import Study
 
 _ROOM = 1 << 30  # bytes that a process takes at most, tensorflow included, for a log of a million actions
+_WORTH = {Algorithm.OCSVM: 20_000, Algorithm.LSTM: 4_000, Algorithm.BOTH: 4_000}
+"""Actions that are learned in the time that one more process takes to begin: to load scikit-learn takes 0.9 s,
+and 1,000 actions 0.06 s; with tensorflow it is 7 s of CPU, not all of them waited for, and 1.5 s."""
+
 _STEP = 0.01  # of a user's work, between one report and the next
 _PATIENCE = 5.0  # seconds for a process to end before it is killed
 
@@ -43,9 +48,17 @@ class Lesson(NamedTuple):
     seconds: float
 
 
-def fitting_jobs(users: int) -> int:
-    """Return how many users to learn at once: as many as there are CPUs for us and room in memory, 1 at least."""
-    return max(min(users, machine.cpus(), machine.memory() // _ROOM), 1)
+def fitting_jobs(algorithm: Algorithm, users: Mapping[str, Corpus]) -> int:
+    """Return how many users to learn at once by default: 1, unless more processes are faster, and fit.
+
+    That are as many as there are CPUs for us and room in memory, but each must have enough to learn to be worth
+    its start: 20,000 actions for OCSVM, 4,000 with a network (see :data:`_WORTH`). One user is never divided,
+    so the actions that are not waited for, beside the longest or the average process, must be as many, too.
+    """
+    sizes = [len(corpus) for corpus in users.values()]
+    total, worth = sum(sizes), _WORTH[algorithm]
+    jobs = min(len(sizes), machine.cpus(), machine.memory() // _ROOM, total // worth)
+    return jobs if jobs > 1 and total - max(*sizes, total / jobs) >= worth else 1
 
 
 def lessons(course: Course, users: Mapping[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:

@@ -49,7 +49,7 @@ class Enrolment(msgspec.Struct, frozen=True):
     olddir: Path | None = None
     """A directory of archives besides the logs' own."""
     jobs: int | None = 1
-    """Users learned at once, each in a process of its own; None for as many as fit this machine."""
+    """Users learned at once, each in a process of its own; None for as many as fit and are worth it."""
 
 
 class Enrolled(NamedTuple):
@@ -153,7 +153,8 @@ class _Class:
         studies: list[Study] = []
         lost: list[str] = []
         made = 0
-        for user, outcome, seconds in lessons(course, users, asked.jobs or fitting_jobs(len(users)), self.watch):
+        jobs = asked.jobs or fitting_jobs(asked.algorithm, users)
+        for user, outcome, seconds in lessons(course, users, jobs, self.watch):
             if isinstance(outcome, Study):
                 studies.append(outcome)
             elif isinstance(outcome, UserModel):

@@ -204,6 +204,22 @@ def test_progress_is_that_of_all() -> None:
     assert seen[-1] == 1.0
 
 
+class Sized(Corpus):
+    """A corpus that is only large."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        """Return how large."""
+        return self.size
+
+
+def sized(*sizes: int) -> dict[str, Corpus]:
+    """Give users with so many actions."""
+    return {f"user{number}": Sized(size) for number, size in enumerate(sizes)}
+
+
 def test_jobs_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many users are learned at once as there are CPUs for us and GiB of memory, and one in any case."""
     monkeypatch.setattr(machine, "cpus", lambda: 4)
@@ -217,7 +233,28 @@ def test_jobs_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         (0.1, 9, 1),
     ):
         monkeypatch.setattr(machine, "memory", lambda free=gibibytes: int(free * (1 << 30)))
-        assert fitting_jobs(users) == expected
+        assert fitting_jobs(Algorithm.OCSVM, sized(*[10**6] * users)) == expected
+
+
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+def test_jobs_are_worth_their_start(algorithm: Algorithm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little is learned by one process, and so is much of one user beside little of others."""
+    monkeypatch.setattr(machine, "cpus", lambda: 8)
+    monkeypatch.setattr(machine, "memory", lambda: 64 << 30)
+    worth = 20_000 if algorithm is Algorithm.OCSVM else 4_000
+    for sizes, expected in (
+        ([500] * 3, 1),
+        ([worth - 1] * 2, 1),
+        ([worth] * 2, 2),
+        ([worth // 2] * 3, 1),
+        ([worth // 2] * 8, 4),
+        ([worth] * 9, 8),
+        ([40 * worth, worth - 1], 1),
+        ([40 * worth, worth], 2),
+        ([40 * worth, *[worth // 10] * 9], 1),
+        ([40 * worth, *[worth // 4] * 4], 5),
+    ):
+        assert fitting_jobs(algorithm, sized(*sizes)) == expected
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
