@@ -168,8 +168,8 @@ class Spread:
                     return said
         worker.join(_PATIENCE)
         return WorkerLost(
-            f"A process that was scoring {how_it_ended(worker.exitcode)}. Go on from the last checkpoint by the"
-            " same command, with --jobs 1 if it comes again."
+            f"A process that was scoring {how_it_ended(worker.exitcode)}. Go on from the last checkpoint (without"
+            " --from), with --jobs 1 if it comes again."
         )
 
 
