@@ -30,9 +30,9 @@ from anomaly.processes import how_it_ended, shielded
 from anomaly.study import Study
 
 _ROOM = 1 << 30  # bytes that a process takes at most, tensorflow included, for a log of a million actions
-_WORTH = {Algorithm.OCSVM: 20_000, Algorithm.LSTM: 4_000, Algorithm.BOTH: 4_000}
+_WORTH = {Algorithm.OCSVM: 20_000, Algorithm.LSTM: 6_000, Algorithm.BOTH: 6_000}
 """Actions that are learned in the time that one more process takes to begin: to load scikit-learn takes 0.9 s,
-and 1,000 actions 0.06 s; with tensorflow it is 7 s of CPU, not all of them waited for, and 1.5 s."""
+and 1,000 actions 0.06 s; with tensorflow it is 7 to 9 s of CPU, by all processes at once, and 1.5 s."""
 
 _STEP = 0.01  # of a user's work, between one report and the next
 _PATIENCE = 5.0  # seconds for a process to end before it is killed
@@ -52,7 +52,7 @@ def fitting_jobs(algorithm: Algorithm, users: Mapping[str, Corpus]) -> int:
     """Return how many users to learn at once by default: 1, unless more processes are faster, and fit.
 
     That are as many as there are CPUs for us and room in memory, but each must have enough to learn to be worth
-    its start: 20,000 actions for OCSVM, 4,000 with a network (see :data:`_WORTH`). One user is never divided,
+    its start: 20,000 actions for OCSVM, 6,000 with a network (see :data:`_WORTH`). One user is never divided,
     so the actions that are not waited for, beside the longest or the average process, must be as many, too.
     """
     sizes = [len(corpus) for corpus in users.values()]

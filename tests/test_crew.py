@@ -241,7 +241,7 @@ def test_jobs_are_worth_their_start(algorithm: Algorithm, monkeypatch: pytest.Mo
     """Little is learned by one process, and so is much of one user beside little of others."""
     monkeypatch.setattr(machine, "cpus", lambda: 8)
     monkeypatch.setattr(machine, "memory", lambda: 64 << 30)
-    worth = 20_000 if algorithm is Algorithm.OCSVM else 4_000
+    worth = 20_000 if algorithm is Algorithm.OCSVM else 6_000
     for sizes, expected in (
         ([500] * 3, 1),
         ([worth - 1] * 2, 1),
