@@ -30,7 +30,7 @@ from anomaly.errors import AnomalyError
 if TYPE_CHECKING:
     from anomaly.board import Board
     from anomaly.enrolment import Enrolment
-    from anomaly.renewal import Prediction
+    from anomaly.request import Prediction
     from anomaly.sinks.interface import AlertSink
     from anomaly.tally import Tally
 
@@ -330,7 +330,7 @@ def _enrol(asked: Enrolment) -> None:
 def _asked(parameters: Mapping[str, Any]) -> Prediction:
     """Make of a command's parameters what is asked for; ``main.py`` has fewer of them."""
     from anomaly.records import Severity
-    from anomaly.renewal import Prediction
+    from anomaly.request import Prediction
 
     user = options.chosen_user(parameters["user"], parameters["all_users"]) if "user" in parameters else None
     named = ("log", "models", "state", "adapt", "olddir", "max_line", "begin", "min_score", "jobs", "budget")
@@ -391,7 +391,8 @@ def _predict(ctx: click.Context, output: str) -> Tally:
     except Overdue:
         # Whoever takes our output has stopped taking it: neither a word nor Python's last flush must wait for him.
         os._exit(0)
-    terminal.say(tally.summary())
+    for line in tally.summary():
+        terminal.say(line)
     if remark:
         terminal.say(remark)
     return tally

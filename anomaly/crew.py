@@ -15,20 +15,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 from anomaly import machine
 from anomaly.corpus import Corpus
 from anomaly.course import Course
+from anomaly.detectors.interface import Algorithm
 from anomaly.errors import AnomalyError, TooLittleData, WorkerLost
 from anomaly.harvest import Report, Watch
 from anomaly.model import UserModel
+from anomaly.processes import how_it_ended, shielded
 from anomaly.study import Study
 
 _ROOM = 1 << 30  # bytes that a process takes at most, tensorflow included, for a log of a million actions
+_WORTH = {Algorithm.OCSVM: 20_000, Algorithm.LSTM: 6_000, Algorithm.BOTH: 6_000}
+"""Actions that are learned in the time that one more process takes to begin: to load scikit-learn takes 0.9 s,
+and 1,000 actions 0.06 s; with tensorflow it is 7 to 9 s of CPU, by all processes at once, and 1.5 s."""
+
 _STEP = 0.01  # of a user's work, between one report and the next
 _PATIENCE = 5.0  # seconds for a process to end before it is killed
 
@@ -43,9 +48,17 @@ class Lesson(NamedTuple):
     seconds: float
 
 
-def fitting_jobs(users: int) -> int:
-    """Return how many users to learn at once: as many as there are CPUs for us and room in memory, 1 at least."""
-    return max(min(users, machine.cpus(), machine.memory() // _ROOM), 1)
+def fitting_jobs(algorithm: Algorithm, users: Mapping[str, Corpus]) -> int:
+    """Return how many users to learn at once by default: 1, unless more processes are faster, and fit.
+
+    That are as many as there are CPUs for us and room in memory, but each must have enough to learn to be worth
+    its start: 20,000 actions for OCSVM, 6,000 with a network (see :data:`_WORTH`). One user is never divided,
+    so the actions that are not waited for, beside the longest or the average process, must be as many, too.
+    """
+    sizes = [len(corpus) for corpus in users.values()]
+    total, worth = sum(sizes), _WORTH[algorithm]
+    jobs = min(len(sizes), machine.cpus(), machine.memory() // _ROOM, total // worth)
+    return jobs if jobs > 1 and total - max(*sizes, total / jobs) >= worth else 1
 
 
 def lessons(course: Course, users: Mapping[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:
@@ -139,7 +152,7 @@ class _Worker:
     def __init__(self, course: Course) -> None:
         self.connection, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=_work, args=(theirs, course), name="anomaly-train", daemon=True)
-        with _uninterrupted():
+        with shielded({signal.SIGINT}):  # a terminal's Ctrl-C
             self._process.start()
         theirs.close()
         self._user = ""
@@ -161,7 +174,8 @@ class _Worker:
         except (EOFError, OSError):
             self.lost = True
             self._process.join(_PATIENCE)
-            error = WorkerLost(_obituary(self._process.exitcode))
+            how = how_it_ended(self._process.exitcode)
+            error = WorkerLost(f"its process {how}. With --jobs 1 users are learned one after another.")
             return Lesson(self._user, error, time.monotonic() - self._since)
         if isinstance(said, Lesson):
             return said
@@ -222,22 +236,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Keep Ctrl-C from a process that is started within: it is for the one that started it, and that ends it."""
-    resource_tracker.ensure_running()  # to start it later would unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _obituary(code: int | None) -> str:
-    advice = "Is there memory enough? With --jobs 1 users are learned one after another."
-    if code is not None and code < 0:
-        with suppress(ValueError):
-            return f"its process was ended by {signal.Signals(-code).name}. {advice}"
-    return f"its process ended with exit code {code}. {advice}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ class Enrolment(msgspec.Struct, frozen=True):
     olddir: Path | None = None
     """A directory of archives besides the logs' own."""
     jobs: int | None = 1
-    """Users learned at once, each in a process of its own; None for as many as fit this machine."""
+    """Users learned at once, each in a process of its own; None for as many as fit and are worth it."""
 
 
 class Enrolled(NamedTuple):
@@ -122,9 +122,8 @@ def enrol(asked: Enrolment, watch: Watch) -> Iterator[Enrolled | Passed]:
     if waiting:
         yield from _Class(asked, found, parser.identities, store, watch).learn(waiting)
     if short:
-        more = f" and {len(short) - _NAMED:,} more" if len(short) > _NAMED else ""
         reason = f"fewer than the {MIN_ACTIONS} actions that learning needs; see: anomaly users"
-        yield Passed(", ".join(short[:_NAMED]) + more, reason)
+        yield Passed(_listed(short), reason)
 
 
 class _Class:
@@ -153,11 +152,14 @@ class _Class:
         begin = time.monotonic()
         studies: list[Study] = []
         lost: list[str] = []
-        for user, outcome, seconds in lessons(course, users, asked.jobs or fitting_jobs(len(users)), self.watch):
+        made = 0
+        jobs = asked.jobs or fitting_jobs(asked.algorithm, users)
+        for user, outcome, seconds in lessons(course, users, jobs, self.watch):
             if isinstance(outcome, Study):
                 studies.append(outcome)
             elif isinstance(outcome, UserModel):
                 yield self._store(user, outcome, seconds)
+                made += 1
             elif self.asked.user is not None:
                 raise outcome
             else:
@@ -165,8 +167,13 @@ class _Class:
                 lost += [user] if isinstance(outcome, WorkerLost) else []
         if studies:
             yield from self._weigh(course, studies, begin)
+            made += len(studies)
         if lost:
-            raise WorkerLost(f"Not everyone could be learned: {', '.join(lost)}. The others have their models.")
+            others = f"{made:,} others have new models" if made > 1 else "1 other has a new model"
+            raise WorkerLost(
+                f"{'Not everyone' if made else 'Nobody'} could be learned: {_listed(lost)}."
+                f" {others if made else 'No new model was made'}."
+            )
 
     def _weigh(self, course: Course, studies: list[Study], begin: float) -> Iterator[Enrolled]:
         """Weigh users who were studied against each other, and store their models."""
@@ -205,6 +212,12 @@ class _Class:
 
     def _store(self, user: str, model: UserModel, seconds: float) -> Enrolled:
         return Enrolled(user, self.store.save(user, model), model.card, seconds)
+
+
+def _listed(users: Sequence[str]) -> str:
+    """Name the first of some users, and count the others."""
+    more = f" and {len(users) - _NAMED:,} more" if len(users) > _NAMED else ""
+    return ", ".join(users[:_NAMED]) + more
 
 
 def _pass_over(user: str, asked: Enrolment, store: Store) -> Passed | None:

@@ -117,7 +117,7 @@ def jobs(what: str) -> Callable[[F], F]:
     return click.option(
         "--jobs",
         type=click.IntRange(min=1),
-        show_default="as many as there are CPUs, and room in memory",
+        show_default="as many as fit, and are worth their start",
         help=what,
     )
 

@@ -16,9 +16,11 @@ from anomaly.harvest import nothing
 from anomaly.identity import NAMELESS
 from anomaly.learned import StoreKeeper
 from anomaly.model import Card
+from anomaly.once import Say
 from anomaly.osquery import Parser, Skipped
-from anomaly.registry import Registry, Say
-from anomaly.renewal import Again, Prediction, Renewal, shown
+from anomaly.registry import Registry
+from anomaly.renewal import Renewal, shown
+from anomaly.request import Again, Prediction
 from anomaly.response import Response
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import AlertSink, Sink
@@ -27,7 +29,8 @@ from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_na
 from anomaly.sources.interface import Position, Source
 from anomaly.sources.stdin import STDIN, StdinSource
 from anomaly.sources.tail import LogSource
-from anomaly.spread import Post, Spread
+from anomaly.spread import Spread
+from anomaly.spread_process import Post
 from anomaly.standings import ROOM
 from anomaly.statusfile import StatusFile
 from anomaly.store import Store
@@ -75,6 +78,8 @@ def prepare(
     """
     store = Store(asked.models)
     registry = Registry(store, say)
+    # First: what it says becomes of those whose models are refused.
+    background = registry.background() if asked.user is None else None
     cards = cards_of(registry, asked.user)
     parser = Parser()
     for card in cards:
@@ -95,7 +100,7 @@ def prepare(
         scorer: Scorer | Spread
         if jobs > 1 and name is not None:
             post = Post(asked.models, asked.adapt, name, str(asked.log), response.suppressions)
-            scorer = stack.enter_context(Spread(post, jobs, say))
+            scorer = stack.enter_context(Spread(post, jobs, registry.say))
         else:
             scorer = Scorer(
                 registry.find,
@@ -103,7 +108,7 @@ def prepare(
                 claims=claims,
                 adapt=asked.adapt,
                 keeper=keeper,
-                background=registry.background() if asked.user is None else None,
+                background=background,
                 log=str(asked.log),
                 say=say,
             )
@@ -183,12 +188,11 @@ def cards_of(registry: Registry, user: str | None) -> list[Card]:
     """Read what must be known of the models before anything else is; those of all users are loaded as they act."""
     store = registry.store
     if user is None:
-        users = sorted(registry.users())
-        if not users:
+        if not registry.users():
             raise UnknownUser(
                 f"There is no model in {store.directory} yet. Make models with: anomaly train --all-users -l LOG"
             )
-        found = [card for name in users if (card := registry.card(name))]
+        found = registry.cards()
         if not found:
             raise ModelRefused(f"None of the models in {store.directory} can be used.")
         return found

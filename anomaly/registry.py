@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from anomaly.background import Background
 from anomaly.errors import ModelRefused
 from anomaly.model import Card
+from anomaly.once import Once, Say
 from anomaly.store import Store, Stored
-
-Say = Callable[[str], None]
 
 SETTLING = 10.0
 """Seconds in which a change of who has a model is looked at again: a model is written in several steps."""
-
-_SAID = 2000
 
 
 class Changes(NamedTuple):
@@ -26,6 +24,8 @@ class Changes(NamedTuple):
     """Whose model in use may be another one."""
     anyone: bool
     """Whether there may be models of further users, or another background."""
+    gone: list[str]
+    """Who has no model any more, of those who have not acted."""
 
 
 class Registry:
@@ -43,24 +43,30 @@ class Registry:
 
     def __init__(self, store: Store, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
         self.store = store
-        self._say = _once(say)
+        self.say = Once(say)
         self._clock = clock
         self._marks: dict[str, tuple[int, ...]] = {}
         self._mark = store.mark()
         self._settled_at = 0.0
         self._roster: frozenset[str] | None = None
         self._ahead: dict[str, Stored] = {}
+        self._everyone = False  # whether it is known what everyone does
 
-    def card(self, user: str) -> Card | None:
-        """Return the card of a user's model; None where there is none, or none that can be used.
+    def cards(self) -> list[Card]:
+        """Return the cards of the models that can be used; some of the others are named, and the rest counted.
 
-        That costs little; whether the rest of the model is well turns out when the user acts.
+        That costs little; whether the rest of a model is well turns out when its user acts.
         """
-        try:
-            return self.store.card(user)
-        except ModelRefused as error:
-            self._say(_unscored(user, error))
-            return None
+        found, refused = [], []
+        for user in sorted(self.users()):
+            try:
+                card = self.store.card(user)
+            except ModelRefused as error:
+                refused.append(self._without(user, error))
+            else:
+                found += [card] if card is not None else []
+        self.say.few(refused, "models are refused. To see why: anomaly models list")
+        return found
 
     def ahead(self, user: str) -> Stored | None:
         """Do as :meth:`load` does, for a user who will soon be asked for: the model is not read a second time."""
@@ -79,7 +85,7 @@ class Registry:
             return self.load(user)
         except ModelRefused as error:
             # Called in the middle of the log: it must not end the watch over all others.
-            self._say(_unscored(user, error))
+            self.say(self._without(user, error))
             return None
 
     def users(self) -> frozenset[str]:
@@ -103,12 +109,17 @@ class Registry:
         return self.store.load(user)
 
     def background(self) -> Background | None:
-        """Return what everyone does; None where it was never learned, or cannot be used."""
+        """Return what everyone does; None where it was never learned, or cannot be used.
+
+        Who asks for it judges by it those whose model cannot be used, and so it is said of them.
+        """
+        found = None
         try:
-            return self.store.load_background()
+            found = self.store.load_background()
         except ModelRefused as error:
-            self._say(str(error))
-            return None
+            self.say(str(error))
+        self._everyone = found is not None
+        return found
 
     def changes(self) -> Changes:
         """Look at the files; costs a stat() for each model that was loaded."""
@@ -119,27 +130,21 @@ class Registry:
         if mark != self._mark:
             self._mark, self._settled_at = mark, now + SETTLING
         anyone = now < self._settled_at
-        if anyone:
-            self._roster = None
-        return Changes(users, anyone)
+        return Changes(users, anyone, self._call_the_roll({*users, *self._marks}) if anyone else [])
 
     def everything(self) -> Changes:
         """Return the changes that there may be at most."""
-        self._roster = None
-        return Changes(list(self._marks), anyone=True)
+        return Changes(list(self._marks), anyone=True, gone=self._call_the_roll(self._marks.keys()))
 
+    def _call_the_roll(self, loaded: Iterable[str]) -> list[str]:
+        """Look anew who has a model, and return who has none any more, but for those whose model was loaded."""
+        before, self._roster = self._roster, None
+        if before is None:
+            return []
+        with suppress(ModelRefused):  # it is met again where a model is asked for
+            return sorted(before.difference(self.users(), loaded))
+        return []
 
-def _unscored(user: str, error: ModelRefused) -> str:
-    return f"{user!r} is shown without scores. {error}"
-
-
-def _once(say: Say) -> Say:
-    """Say each thing once: a model that is refused is met at the start and again when its user acts."""
-    said: set[str] = set()
-
-    def say_once(text: str) -> None:
-        if text not in said and len(said) < _SAID:
-            said.add(text)
-            say(text)
-
-    return say_once
+    def _without(self, user: str, error: ModelRefused) -> str:
+        instead = "is judged by what everyone does" if self._everyone else "is shown without scores"
+        return f"{user!r} {instead}. {error}"

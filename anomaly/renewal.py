@@ -3,55 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from anomaly.daemon import Follower
 from anomaly.errors import AnomalyError, ModelRefused
-from anomaly.records import Score, Severity
-from anomaly.registry import Changes, Registry, Say
+from anomaly.once import Say, few
+from anomaly.records import Score
+from anomaly.registry import Changes, Registry
+from anomaly.request import FIXED, Again, Prediction
 from anomaly.scoring import Scorer
-from anomaly.sources.interface import MAX_LINE
 from anomaly.store import Store
-
-Begin = Literal["checkpoint", "start", "end"]
-
-
-class Prediction(msgspec.Struct, frozen=True):
-    """What is asked for."""
-
-    log: Path
-    models: Path
-    state: Path
-    user: str | None
-    """None for every user."""
-    follow: bool
-    begin: Begin = "checkpoint"
-    min_score: float = 0.0
-    adapt: bool = True
-    """Let models learn, under guard, from what is not suspected."""
-    olddir: Path | None = None
-    """A directory of archives besides the log's own."""
-    jobs: int | None = None
-    """Processes that score a backlog of many users; None for as many as there are CPUs, if that is worth it."""
-    max_line: int = MAX_LINE
-    """Longest line read, in bytes."""
-    alert_on: Severity = Severity.WARNING
-    """What alarms: so severe, or more..."""
-    budget: float | None = None
-    """...or, where this is given, the rarest: about so many alerts per user and day."""
-    suppressions: Path | None = None
-    """What does not alarm; None for the file of that name beside the checkpoints."""
-    alerts: tuple[str, ...] = ()
-    """Addresses that alerts go to, besides the journal beside the checkpoint: :mod:`anomaly.sinks.address`."""
-
-
-Again = Callable[[], Prediction]
-"""Reads the settings anew, as at the start: flags, environment, file. Raises what a wrong setting raises."""
-
-_FIXED = ("log", "state", "user", "follow", "begin", "olddir", "max_line", "jobs", "suppressions", "alerts")
 
 
 class Renewal:
@@ -89,11 +51,11 @@ class Renewal:
         except AnomalyError as error:
             self._say(f"Nothing was reloaded; what was in force stays so. {error}")
             return
-        for name in _FIXED:
+        for name in FIXED:
             if getattr(asked, name) != getattr(self._asked, name):
                 self._say(f"The new {name.replace('_', '-')} takes effect at the next start.")
         self._asked = msgspec.structs.replace(
-            asked, **{name: getattr(self._asked, name) for name in (*_FIXED, "adapt")}
+            asked, **{name: getattr(self._asked, name) for name in (*FIXED, "adapt")}
         )
         self._follower.shown = shown(asked.min_score)
         if self._follower.alerts is not None:
@@ -124,13 +86,22 @@ class Renewal:
             except ModelRefused as error:
                 self._say(f"The model of {user!r} in use stays in use. {error}")
                 continue
-            if self._scorer.renew(user, stored):
-                now = f"model {stored.version} is in use from now on" if stored else "the model was taken away"
+            renewed = self._scorer.renew(user, stored)
+            if renewed:
                 self._follower.changed()
-                self._say(f"{user!r}: {now}.")
+            if stored is None:  # also of who has not acted, and would not be missed until then
+                self._say(_gone(user))
+            elif renewed:
+                self._say(f"{user!r}: model {stored.version} is in use from now on.")
+        if self._asked.user is None:
+            few(self._say, [_gone(user) for user in changes.gone], "models were taken away.")
         if changes.anyone:
             background = self._registry.background() if self._asked.user is None else None
             self._scorer.refresh(background)
+
+
+def _gone(user: str) -> str:
+    return f"{user!r}: the model was taken away."
 
 
 def shown(least: float) -> Callable[[Score], bool]:

@@ -10,7 +10,7 @@ from anomaly.daemon import Follower
 from anomaly.feedback import FILE as FEEDBACK
 from anomaly.feedback import Answers
 from anomaly.osquery import Action
-from anomaly.renewal import Prediction
+from anomaly.request import Prediction
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import AlertSink
 from anomaly.sources.checkpoint import Checkpoint

@@ -12,54 +12,23 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import msgspec
 
-from anomaly.errors import AnomalyError, WorkerLost
-from anomaly.learned import StoreKeeper
+from anomaly.errors import WorkerLost
 from anomaly.osquery import Action
-from anomaly.records import ModelRef, Reason, Score
-from anomaly.registry import Registry
-from anomaly.scoring import Scorer
-from anomaly.store import Store
-from anomaly.suppression import Suppression, Suppressions
+from anomaly.processes import how_it_ended, shielded
+from anomaly.records import Score
+from anomaly.spread_process import ANSWERS, Post, Verdict, packed, unpacked, work
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _PATIENCE = 1.0  # seconds for the processes to end by themselves: a stop may not take five
 _MOST_NAMES = 10_000  # of users that are dealt out one by one; names are the log's to choose
 
 Batch = Sequence[tuple[str, Action]]
-
-
-class Post(NamedTuple):
-    """What a process needs to know to score as the parent would."""
-
-    models: Path
-    adapt: bool
-    checkpoint: str
-    """Name of the checkpoint, which what is learned is kept under."""
-    log: str
-    suppressions: tuple[Suppression, ...] = ()
-
-
-class _Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A score without its action, which the parent has."""
-
-    score: float | None
-    risk: float | None
-    surprise: float | None
-    model: ModelRef
-    reasons: tuple[Reason, ...]
-
-
-_ENCODER = msgspec.msgpack.Encoder()
-_BATCHES = msgspec.msgpack.Decoder(list[tuple[str, Action]])
-_ANSWERS = msgspec.msgpack.Decoder(tuple[list[_Verdict], list[str]])
 
 
 class Spread:
@@ -74,12 +43,14 @@ class Spread:
     jobs
         How many there are.
     say
-        Told, as a sentence, what a person should know of a user.
+        Told, as a sentence, what a person should know of a user; each process may say the same.
 
     Raises
     ------
     WorkerLost
-        By every method, where a process has ended: by the system, for want of memory, or by somebody.
+        By every method, where a process has ended, with how it ended.
+    AnomalyError, OSError
+        By every method, where a process has met one.
     """
 
     def __init__(self, post: Post, jobs: int, say: Callable[[str], None]) -> None:
@@ -88,14 +59,10 @@ class Spread:
         self._dealt: dict[str, int] = {}
         self._load = [0] * jobs
         self._waiting: tuple[Batch, list[list[int]]] = ([], [])
-        self._workers: list[tuple[SpawnProcess, Connection]] = []
-        resource_tracker.ensure_running()  # to start it later would unblock the signals
+        self._workers: list[tuple[SpawnProcess, Connection[Any, Any]]] = []
         # A terminal's Ctrl-C and systemd's TERM reach all processes; what they mean is the parent's to say.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
+        with shielded(_SIGNALS):
             self._workers.extend(_started(post) for _ in range(jobs))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def score_all(self, batch: Batch) -> list[Score]:
         """Take actions, in the order of the log, and return the scores of those before."""
@@ -108,7 +75,7 @@ class Spread:
             shares[number].append(place)
         for number, share in enumerate(shares):
             if share:
-                self._send(number, "score", _packed([batch[place] for place in share]))
+                self._send(number, "score", packed([batch[place] for place in share]))
         before, self._waiting = self._waiting, (batch, shares)
         return _merged(*before, answers)
 
@@ -168,10 +135,10 @@ class Spread:
             self._dealt[user] = number
         return number
 
-    def _collect(self) -> list[list[_Verdict]]:
-        answers: list[list[_Verdict]] = []
+    def _collect(self) -> list[list[Verdict]]:
+        answers: list[list[Verdict]] = []
         for number, share in enumerate(self._waiting[1]):
-            verdicts, said = _unpacked(self._receive(number), _ANSWERS) if share else ([], [])
+            verdicts, said = unpacked(self._receive(number), ANSWERS) if share else ([], [])
             answers.append(verdicts)
             for sentence in said:
                 self._say(sentence)
@@ -181,82 +148,44 @@ class Spread:
         try:
             self._workers[number][1].send((command, content))
         except OSError as error:
-            raise _lost() from error
+            raise self._last_word(number) from error
 
     def _receive(self, number: int) -> Any:  # noqa: ANN401 - by command
         try:
             answer = self._workers[number][1].recv()
         except (OSError, EOFError) as error:
-            raise _lost() from error
-        if isinstance(answer, AnomalyError):
+            raise self._last_word(number) from error
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
+    def _last_word(self, number: int) -> Exception:
+        """Return the error that a process has met which has ended, or how it ended."""
+        worker, connection = self._workers[number]
+        with suppress(OSError, EOFError):
+            while connection.poll():
+                if isinstance(said := connection.recv(), Exception):
+                    return said
+        worker.join(_PATIENCE)
+        return WorkerLost(
+            f"A process that was scoring {how_it_ended(worker.exitcode)}. Go on from the last checkpoint (without"
+            " --from), with --jobs 1 if it comes again."
+        )
 
-def _started(post: Post) -> tuple[SpawnProcess, Connection]:
+
+def _started(post: Post) -> tuple[SpawnProcess, Connection[Any, Any]]:
     context = multiprocessing.get_context("spawn")  # a fork would share descriptors, and locks that are held
     ours, theirs = context.Pipe()
-    worker = context.Process(target=_work, args=(theirs, post), daemon=True)
+    worker = context.Process(target=work, args=(theirs, post), daemon=True)
     worker.start()
     theirs.close()
     return worker, ours
 
 
-def _work(connection: Connection, post: Post) -> None:
-    """Score what comes until the parent closes the connection; the signals stay blocked."""
-    said: list[str] = []
-    registry = Registry(Store(post.models), said.append)
-    scorer = Scorer(
-        registry.find,
-        adapt=post.adapt,
-        keeper=StoreKeeper(registry.store, post.checkpoint, said.append),
-        background=registry.background(),
-        log=post.log,
-        say=said.append,
-    )
-    if post.suppressions:
-        scorer.silences = Suppressions(post.suppressions).silences
-    with suppress(EOFError, ConnectionError):  # the parent has closed it: what it did not fetch, nobody wants
-        while True:
-            command, content = connection.recv()
-            try:
-                if command == "score":
-                    scores = scorer.score_all(_unpacked(content, _BATCHES))
-                    verdicts = [_Verdict(s.score, s.risk, s.surprise, s.model, s.reasons) for s in scores]
-                    connection.send(_packed((verdicts, said)))
-                    said.clear()
-                elif command == "encoded":
-                    connection.send(list(scorer.encoded(acted=True)))
-                elif command == "saved":
-                    scorer.saved()
-                elif command == "restore":
-                    scorer.restore({name: msgspec.Raw(state) for name, state in content.items()})
-            except AnomalyError as error:
-                connection.send(error)
-
-
-def _merged(batch: Batch, shares: list[list[int]], answers: list[list[_Verdict]]) -> list[Score]:
+def _merged(batch: Batch, shares: list[list[int]], answers: list[list[Verdict]]) -> list[Score]:
     scores: dict[int, Score] = {}
     for share, verdicts in zip(shares, answers, strict=True):
         for place, verdict in zip(share, verdicts, strict=True):
             event, action = batch[place]
             scores[place] = Score(event, action, *msgspec.structs.astuple(verdict))
     return [scores[place] for place in range(len(batch))]
-
-
-def _packed(content: Any) -> Any:  # noqa: ANN401 - for _unpacked
-    try:
-        return _ENCODER.encode(content)
-    except UnicodeEncodeError:  # half a character, which pickle can carry
-        return content
-
-
-def _unpacked(packed: Any, decoder: msgspec.msgpack.Decoder[Any]) -> Any:  # noqa: ANN401 - by decoder
-    return decoder.decode(packed) if isinstance(packed, bytes) else packed
-
-
-def _lost() -> WorkerLost:
-    return WorkerLost(
-        "A process that was scoring has ended; it may have had too little memory. Go on from the last checkpoint"
-        " with fewer of them: --jobs 1"
-    )

@@ -1,4 +1,4 @@
-"""The directory of models, ``DIRECTORY/USER/VERSION.safetensors``: the only room that knows its layout.
+"""The directory of models, ``DIRECTORY/USER/VERSION.safetensors``: read and written here alone.
 
 Which version is in use stands in ``DIRECTORY/USER/current``. User names come from the log and are not paths:
 a directory's name is derived from the user's, and the name itself stands inside the model.
@@ -6,36 +6,28 @@ a directory's name is derived from the user's, and the name itself stands inside
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from anomaly.advice import shell_word
 from anomaly.background import Background
-from anomaly.errors import ModelRefused, StateLocked, StoreUnwritable, UnknownUser
+from anomaly.errors import ModelRefused, UnknownUser
 from anomaly.model import Card, UserModel, card_from, head_size
+from anomaly.store_folders import Folders
 from anomaly.store_layout import (
     LEARNED,
     MAX_BYTES,
     SUFFIX,
-    check,
     decode_user,
-    directory,
     encode_user,
     learned_names,
     read_file,
     versions,
     write_file,
 )
-
-PATIENCE = 10.0
-"""Seconds to wait for another process that writes: it takes milliseconds, unless something is wrong."""
+from anomaly.store_lock import BRIEF
 
 _BACKGROUND = "background.safetensors"
 
@@ -47,7 +39,7 @@ class Stored(NamedTuple):
     model: UserModel
 
 
-class Store:
+class Store(Folders):
     """Models by user and version, what they have learned since, and what everyone does.
 
     Parameters
@@ -62,9 +54,6 @@ class Store:
         symbolic link, or does not hold what it should.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
     def users(self) -> list[str]:
         """Return the users that have a model, by name; also those whose model will be refused."""
         with self._open() as root:
@@ -73,28 +62,6 @@ class Store:
             with os.scandir(root) as entries:
                 names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
             return sorted(user for name in names if (user := self._user_of(root, name)) is not None)
-
-    def versions(self, user: str) -> list[int]:
-        """Return the versions of a user's model, ascending."""
-        with self._user(user) as folder:
-            return versions(folder) if folder is not None else []
-
-    def current(self, user: str) -> int | None:
-        """Return the version in use, None for a user without a model."""
-        with self._user(user) as folder:
-            return self._current(folder, user, versions(folder)) if folder is not None else None
-
-    def mark(self, user: str | None = None) -> tuple[int, ...] | None:
-        """Return something that changes when another version of a user's model is put in use; None without one.
-
-        Without a user: when a user or the background comes or goes. A hint, by one stat(); nothing is checked.
-        """
-        place = self.directory if user is None else self.directory / encode_user(user) / "current"
-        try:
-            status = os.stat(place)  # noqa: PTH116 - asked often, and Path.stat is slower
-        except (OSError, ValueError):
-            return None
-        return status.st_mtime_ns, status.st_ino, status.st_nlink
 
     def load(self, user: str, version: int | None = None) -> Stored | None:
         """Read a model, by default the version in use; None for a user without one."""
@@ -132,7 +99,7 @@ class Store:
         StoreUnwritable
             There is no room, or no permission.
         StateLocked
-            Another process has been writing for ``PATIENCE`` seconds.
+            Another process has been writing for as long as :mod:`anomaly.store_lock` waits.
         """
         data = model.to_bytes()
         if len(data) > MAX_BYTES:
@@ -167,7 +134,7 @@ class Store:
 
     def write_learned(self, user: str, version: int, name: str, data: bytes) -> None:
         """Write what a model has learned since; raises what :meth:`save` does."""
-        with self._writing() as root, self._existing(root, user) as folder:
+        with self._writing(BRIEF) as root, self._existing(root, user) as folder:
             write_file(folder, f"{version}.{name}{LEARNED}", data)
 
     def read_learned(self, user: str, version: int, name: str) -> bytes | None:
@@ -249,28 +216,6 @@ class Store:
             os.fsync(root)
 
     @contextmanager
-    def _open(self) -> Iterator[int | None]:
-        with directory(self.directory, None) as root:
-            if root is not None:
-                check(os.fstat(root), self.directory)
-            yield root
-
-    @contextmanager
-    def _open_user(self, root: int | None, name: str) -> Iterator[int | None]:
-        if root is None:
-            yield None
-            return
-        with directory(self.directory / name, root) as folder:
-            if folder is not None:
-                check(os.fstat(folder), self.directory / name)
-            yield folder
-
-    @contextmanager
-    def _user(self, user: str) -> Iterator[int | None]:
-        with self._open() as root, self._open_user(root, encode_user(user)) as folder:
-            yield folder
-
-    @contextmanager
     def _chosen(self, user: str, version: int | None) -> Iterator[tuple[int | None, int, str]]:
         """Open the directory of a user, None where there is no such model; say which version, and where it is."""
         with self._user(user) as folder:
@@ -290,59 +235,6 @@ class Store:
         except ModelRefused as error:
             again = f"anomaly train --user {shell_word(user)} --models {shell_word(str(self.directory))} -l LOG"
             raise ModelRefused(f"{error} Make a new one with: {again}") from error
-
-    @contextmanager
-    def _existing(self, root: int | None, user: str) -> Iterator[int]:
-        with self._open_user(root, encode_user(user)) as folder:
-            if folder is None:
-                raise UnknownUser(f"There is no model of {user!r}. See: anomaly models list")
-            yield folder
-
-    @contextmanager
-    def _writing(self) -> Iterator[int]:
-        try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._open() as root:
-                if root is None:
-                    raise FileNotFoundError(errno.ENOENT, "it was removed", str(self.directory))
-                lock = os.open(".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=root)
-                try:
-                    self._lock(lock)
-                    yield root
-                finally:
-                    os.close(lock)
-        except OSError as error:
-            raise StoreUnwritable(
-                f"Models cannot be written to {self.directory}: {error.strerror}. Make room, or name another"
-                " directory with --models."
-            ) from error
-
-    def _lock(self, descriptor: int) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise StateLocked(
-                        f"Another process is writing models to {self.directory}. Try again when it has ended."
-                    ) from None
-                time.sleep(0.05)
-            else:
-                return
-
-    def _current(self, folder: int, user: str, found: list[int]) -> int | None:
-        where = f"{self.directory / encode_user(user)}/current"
-        try:
-            text = read_file(folder, "current", where).decode("ascii", "replace").strip()
-        except FileNotFoundError:
-            return found[-1] if found else None
-        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in found:
-            raise ModelRefused(
-                f"{where} names no version that is there. Choose one with: anomaly models rollback"
-                f" --user {shell_word(user)} --to VERSION"
-            )
-        return int(text)
 
     def _user_of(self, root: int, name: str) -> str | None:
         """Return whose models a directory holds, None where it holds none or is not ours."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +27,7 @@ _MET = {
     "archive_errors": "an archive of it could be read only in part, or not at all",
     "watch_errors": "inotify does not watch it; it is looked at four times a second instead",
 }
-_OF_SKIPPED = 4
+_WIDTH = 80
 
 
 @dataclass
@@ -52,25 +54,30 @@ class Tally:
         """Return the most severe of what was scored."""
         return max(self.severities, key=lambda severity: severity.rank, default=Severity.NONE)
 
-    def summary(self) -> str:
-        """Say it in a sentence."""
+    def summary(self) -> list[str]:
+        """Say it in a sentence, by lines of 80 columns."""
         worst = ", ".join(f"{n:,} {severity}" for severity, n in sorted(self.severities.items()) if severity.rank)
-        return (
+        sentence = (
             f"{self.lines:,} lines, {self.actions:,} actions, {self.scored:,} scored"
             + (f" ({worst})" if worst else "")
             + (f", {self.alerts:,} alert{'s' if self.alerts > 1 else ''}" if self.alerts else "")
             + (f"; {skipped(self.skipped)}" if self.skipped.total() else "")
             + "."
         )
+        whole = re.sub(r"(?<=\w) (?=[0-9])|(?<=[0-9]) ", "\N{NO-BREAK SPACE}", sentence)  # numbers stay with words
+        return [
+            line.replace("\N{NO-BREAK SPACE}", " ")
+            for line in textwrap.wrap(whole, _WIDTH, subsequent_indent="  ")
+        ]
 
 
 def skipped(counts: Counter[str]) -> str:
-    """Say how many lines were skipped, and why.
+    """Say how many lines were skipped, and why: by each reason, of which there are few.
 
     >>> skipped(Counter(not_json=1200, truncated=1))
     '1,201 lines skipped: not_json 1,200, truncated 1'
     """
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common(_OF_SKIPPED) if count)
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common() if count)
     return f"{counts.total():,} lines skipped: {reasons}"
 
 

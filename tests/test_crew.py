@@ -24,6 +24,7 @@ from anomaly.errors import TooLittleData, WorkerLost
 from anomaly.harvest import Period, Report, Watch, gather
 from anomaly.model import UserModel
 from anomaly.population import Population
+from anomaly.store import Store
 from anomaly.study import Study
 
 if TYPE_CHECKING:
@@ -135,22 +136,39 @@ def test_a_process_that_fails_takes_only_its_user_with_it(silent: Watch) -> None
     assert all(str(outcomes[name]).isdigit() for name in "abcd")
 
 
+@pytest.mark.parametrize(
+    ("failing", "told"),
+    [
+        ({"user0"}, "Not everyone could be learned: user0. 2 others have new models."),
+        ({"user0", "user2"}, "Not everyone could be learned: user0, user2. 1 other has a new model."),
+        ({"user0", "user1", "user2"}, "Nobody could be learned: user0, user1, user2. No new model was made."),
+    ],
+)
 def test_a_failure_is_told_at_the_end(
-    crowd: Callable[[int], Path], silent: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    failing: set[str],
+    told: str,
+    crowd: Callable[[int], Path],
+    silent: Watch,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The others have their models when it is said, as an error, who has none."""
+    """The others have their models when it is said, as an error, who has none; and how many they are."""
 
-    def failing(course: Course, users: dict[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:
+    def some(course: Course, users: dict[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:
         for lesson in lessons(course, users, jobs, watch):
-            failed = lesson.user == "user0"
+            failed = lesson.user in failing
             yield lesson._replace(outcome=WorkerLost("it died")) if failed else lesson
 
-    monkeypatch.setattr("anomaly.enrolment.lessons", failing)
-    outcomes = enrol(Enrolment((crowd(2),), tmp_path / "models", Algorithm.OCSVM), silent)
-    assert str(next(outcomes)) == "user0: no new model: it died"
-    assert isinstance(next(outcomes), Enrolled)
-    with pytest.raises(WorkerLost, match=r"user0\."):
+    monkeypatch.setattr("anomaly.enrolment.lessons", some)
+    outcomes = enrol(Enrolment((crowd(3),), tmp_path / "models", Algorithm.OCSVM), silent)
+    for user in ("user0", "user1", "user2"):
+        outcome = next(outcomes)
+        assert isinstance(outcome, Enrolled) is (user not in failing)
+        assert user not in failing or str(outcome) == f"{user}: no new model: it died"
+    with pytest.raises(WorkerLost) as caught:
         next(outcomes)
+    assert str(caught.value) == told
+    assert set(Store(tmp_path / "models").users()) == {"user0", "user1", "user2"} - failing
 
 
 def test_whoever_stops_listening_ends_them(silent: Watch) -> None:
@@ -186,6 +204,22 @@ def test_progress_is_that_of_all() -> None:
     assert seen[-1] == 1.0
 
 
+class Sized(Corpus):
+    """A corpus that is only large."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        """Return how large."""
+        return self.size
+
+
+def sized(*sizes: int) -> dict[str, Corpus]:
+    """Give users with so many actions."""
+    return {f"user{number}": Sized(size) for number, size in enumerate(sizes)}
+
+
 def test_jobs_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many users are learned at once as there are CPUs for us and GiB of memory, and one in any case."""
     monkeypatch.setattr(machine, "cpus", lambda: 4)
@@ -199,7 +233,28 @@ def test_jobs_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         (0.1, 9, 1),
     ):
         monkeypatch.setattr(machine, "memory", lambda free=gibibytes: int(free * (1 << 30)))
-        assert fitting_jobs(users) == expected
+        assert fitting_jobs(Algorithm.OCSVM, sized(*[10**6] * users)) == expected
+
+
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+def test_jobs_are_worth_their_start(algorithm: Algorithm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little is learned by one process, and so is much of one user beside little of others."""
+    monkeypatch.setattr(machine, "cpus", lambda: 8)
+    monkeypatch.setattr(machine, "memory", lambda: 64 << 30)
+    worth = 20_000 if algorithm is Algorithm.OCSVM else 6_000
+    for sizes, expected in (
+        ([500] * 3, 1),
+        ([worth - 1] * 2, 1),
+        ([worth] * 2, 2),
+        ([worth // 2] * 3, 1),
+        ([worth // 2] * 8, 4),
+        ([worth] * 9, 8),
+        ([40 * worth, worth - 1], 1),
+        ([40 * worth, worth], 2),
+        ([40 * worth, *[worth // 10] * 9], 1),
+        ([40 * worth, *[worth // 4] * 4], 5),
+    ):
+        assert fitting_jobs(algorithm, sized(*sizes)) == expected
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -16,7 +16,7 @@ from anomaly.learned import StoreKeeper
 from anomaly.osquery import Action
 from anomaly.prediction import prepare
 from anomaly.records import Score
-from anomaly.renewal import Prediction
+from anomaly.request import Prediction
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import Sink
 from anomaly.store import Store

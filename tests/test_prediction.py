@@ -14,7 +14,7 @@ from anomaly.errors import LogMissing, ModelRefused, StateLocked, UnknownUser
 from anomaly.harvest import Watch
 from anomaly.prediction import prepare
 from anomaly.records import Score, Severity
-from anomaly.renewal import Prediction
+from anomaly.request import Prediction
 from anomaly.sinks.interface import Sink
 from anomaly.store import Store, Stored
 from anomaly.tally import Tally
@@ -216,6 +216,25 @@ def test_a_refused_model_stops_only_its_user(here: Setting, event: Event) -> Non
     assert "anomaly train --user bob" in here.said[0]
     with pytest.raises(ModelRefused):
         here.run("bob")
+
+
+@pytest.mark.parametrize("everyone", ["known", "never learned", "damaged"])
+@pytest.mark.parametrize("cut", [0, -1])
+def test_what_becomes_of_a_refused_user_is_said(everyone: str, cut: int, here: Setting, event: Event) -> None:
+    """It is said to be judged by what everyone does exactly where it is, at the start as well as later on."""
+    file = here.models / "bob" / "1.safetensors"
+    file.write_bytes(file.read_bytes()[:cut])  # cut by a byte, it is found out when bob acts
+    background = here.models / "background.safetensors"
+    if everyone == "never learned":
+        background.unlink()
+    if everyone == "damaged":
+        background.write_bytes(b"damaged")
+    here.append(event("bob"))
+    (score,) = here.run()
+    judged = score.score is not None
+    assert judged is (everyone == "known")
+    told = "'bob' is judged by what everyone does. " if judged else "'bob' is shown without scores. "
+    assert [sentence.startswith(told) for sentence in here.said] == [False] * (everyone == "damaged") + [True]
 
 
 def test_a_model_is_loaded_when_its_user_acts(

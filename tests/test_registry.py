@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def again(store: Store, user: str, name: str | None = None) -> int:
 def test_what_did_not_change_is_not_loaded_again(registry: Registry) -> None:
     """A look finds nothing where nothing was trained."""
     assert registry.find("alice") is not None
-    assert registry.changes() == ([], False)
+    assert registry.changes() == ([], False, [])
 
 
 def test_a_new_version_is_found_once(registry: Registry, models: Path) -> None:
@@ -69,6 +70,25 @@ def test_a_new_user_is_found(registry: Registry, models: Path, clock: Clock) -> 
     assert registry.users() == {"alice", "bob", "carol"}
     clock.now += SETTLING
     assert not registry.changes().anyone
+
+
+def test_who_is_gone_is_found_once(registry: Registry, models: Path) -> None:
+    """A directory that is removed is noticed before its user acts; of whoever was loaded, the file tells."""
+    registry.users()
+    registry.find("alice")
+    for user in ("alice", "bob"):
+        shutil.rmtree(models / user)
+    assert registry.changes() == (["alice"], True, ["bob"])
+    assert registry.changes() == ([], True, [])
+    assert registry.users() == frozenset()
+
+
+def test_a_directory_that_is_not_to_be_trusted_names_nobody(registry: Registry, models: Path) -> None:
+    """A look survives it, and says of nobody that the model is gone."""
+    registry.users()
+    shutil.rmtree(models / "bob")
+    models.chmod(0o777)
+    assert registry.changes() == ([], True, [])
 
 
 def test_a_name_without_a_model_costs_no_look_at_the_disk(
@@ -105,11 +125,23 @@ def test_a_refused_model_is_said_once(registry: Registry, models: Path, said: li
     file.write_bytes(file.read_bytes()[:-1])
     assert registry.find("alice") is None
     assert registry.find("alice") is None
-    assert registry.card("alice") is not None
+    assert [card.user for card in registry.cards()] == ["alice", "bob"]
     file.write_bytes(b"")
-    assert registry.card("alice") is None
-    assert registry.card("alice") is None
+    for _ in range(2):
+        assert [card.user for card in registry.cards()] == ["bob"]
     assert len(said) == 2
     assert said[0].startswith("'alice' is shown without scores. ")
     with pytest.raises(ModelRefused):
         registry.load("alice")
+
+
+def test_of_many_refused_models_a_few_are_named(registry: Registry, models: Path, said: list[str]) -> None:
+    """However much junk there is, a few lines and how much more there is are said, also when its users act."""
+    for number in range(300):
+        (models / f"junk{number}").mkdir(mode=0o700)
+        (models / f"junk{number}" / "1.safetensors").write_bytes(b"junk")
+    assert [card.user for card in registry.cards()] == ["alice", "bob"]
+    assert [sentence.partition(" ")[0] for sentence in said[:-1]] == [f"'junk{n}'" for n in (0, 1, 10, 100, 101)]
+    assert said[-1] == "295 more models are refused. To see why: anomaly models list"
+    assert registry.find("junk299") is None
+    assert len(said) == 6

@@ -14,9 +14,10 @@ import pytest
 
 from anomaly.daemon import Follower
 from anomaly.errors import ConfigError
+from anomaly.once import FEW
 from anomaly.prediction import prepare
 from anomaly.records import Score
-from anomaly.renewal import Prediction
+from anomaly.request import Prediction
 from anomaly.scoring import Scorer
 from anomaly.sinks.ndjson import NdjsonSink
 from anomaly.store import Store
@@ -109,6 +110,38 @@ def test_a_model_that_was_taken_away_is_not_used(running: Running, event: Event)
     running.follower.look()
     assert running.said == ["'alice': the model was taken away."]
     assert running.score(line).model.version is None
+
+
+@pytest.mark.parametrize("user", [None, "alice"])
+def test_a_model_that_is_taken_away_before_its_user_acts_is_said(
+    user: str | None, running: Running, settings: dict[str, Any], event: Event
+) -> None:
+    """It is said once, as of one who acted; whoever watches one user hears of that one alone."""
+    asked = msgspec.structs.replace(running.asked, user=user, state=running.asked.state / "other")
+    with opened(asked, settings) as found:
+        for name in ("alice", "bob"):
+            shutil.rmtree(asked.models / name)
+        for _ in range(3):
+            found.follower.look()
+        told = [f"{name!r}: the model was taken away." for name in ([user] if user else ["alice", "bob"])]
+        assert found.said == told
+        if user is None:
+            assert found.score(event("bob", command="ls")).model.version is None
+
+
+def test_a_thousand_models_that_are_taken_away_are_counted(running: Running) -> None:
+    """Some are named, and the others counted."""
+    store = Store(running.asked.models)
+    stored = store.load("alice")
+    assert stored is not None
+    for number in range(12):
+        store.save(f"user{number}", stored.model)
+    running.follower.look()
+    shutil.rmtree(running.asked.models)
+    running.follower.look()
+    assert running.said[0] == "'alice': the model was taken away."
+    assert running.said[-1] == f"{12 + 2 - FEW} more models were taken away."
+    assert len(running.said) == FEW + 1
 
 
 def test_settings_are_taken_over(running: Running, settings: dict[str, Any], event: Event) -> None:

@@ -21,7 +21,7 @@ from anomaly.feedback import Verdict
 from anomaly.osquery import Action
 from anomaly.prediction import prepare
 from anomaly.records import Alert, Score, Severity
-from anomaly.renewal import Prediction
+from anomaly.request import Prediction
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import AlertSink, Sink
 from anomaly.sources.stdin import STDIN, StdinSource

@@ -15,16 +15,17 @@ import msgspec
 import pytest
 
 from anomaly import prediction
-from anomaly.errors import ConfigError, WorkerLost
+from anomaly.errors import ConfigError, ModelRefused, WorkerLost
 from anomaly.learned import StoreKeeper
 from anomaly.osquery import Action
 from anomaly.prediction import prepare
 from anomaly.records import Score
 from anomaly.registry import Registry
-from anomaly.renewal import Prediction
+from anomaly.request import Prediction
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import Sink
-from anomaly.spread import Post, Spread
+from anomaly.spread import Spread
+from anomaly.spread_process import Post
 from anomaly.store import Store
 
 if TYPE_CHECKING:
@@ -106,15 +107,44 @@ def test_half_a_character_is_carried(spread: Spread, batches: list[Batch]) -> No
     assert score.score is not None
 
 
-def test_a_process_that_dies_is_told(spread: Spread, batches: list[Batch]) -> None:
-    """When a process is killed, the error says what to do; nothing was saved that was not scored."""
+@pytest.mark.parametrize(
+    ("number", "how"),
+    [
+        (signal.SIGKILL, "was killed (SIGKILL), as the system does where memory is short."),
+        (signal.SIGSEGV, "was ended by SIGSEGV."),
+    ],
+)
+def test_a_process_that_dies_is_told(
+    number: signal.Signals, how: str, spread: Spread, batches: list[Batch]
+) -> None:
+    """When a process is ended, the error says how and what to do; memory is blamed only where it may be it."""
     spread.score_all(batches[0])
     for worker, _ in spread._workers:
         assert worker.pid is not None
-        os.kill(worker.pid, signal.SIGKILL)
-    with pytest.raises(WorkerLost, match="--jobs 1"):
+        os.kill(worker.pid, number)
+    with pytest.raises(WorkerLost, match="--jobs 1") as caught:
         scored(spread, batches)
+    assert str(caught.value).startswith(f"A process that was scoring {how} ")
+    assert ("memory" in str(caught.value)) is (number is signal.SIGKILL)
     assert WorkerLost.exit_code == 12
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_an_error_of_a_process_is_the_commands(
+    restored: bool,  # noqa: FBT001 - a parameter
+    spread: Spread,
+    copy: Path,
+    batches: list[Batch],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """What a process met arrives as it is, with its exit code and without a traceback, whatever it was asked."""
+    copy.chmod(0o777)
+    if restored:
+        spread.restore(dict.fromkeys(("user0", "user1"), b"{}"))
+    with pytest.raises(ModelRefused, match=f"{copy}"):
+        scored(spread, batches)
+    spread.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_signals_are_the_parents(spread: Spread, batches: list[Batch]) -> None:
@@ -255,3 +285,16 @@ def test_what_nobody_fetches_is_no_error(
         with Spread(Post(copy, adapt=False, checkpoint="log", log="log"), 2, lambda _: None) as spread:
             spread.score_all([entry for batch in batches for entry in batch] * 4)
     assert capfd.readouterr().err == ""
+
+
+def test_what_all_processes_say_is_said_once(copy: Path, batches: list[Batch], tmp_path: Path) -> None:
+    """A sentence that every process, and the parent, has to say comes once."""
+    (copy / "background.safetensors").write_bytes(b"damaged")
+    log = written(batches, tmp_path / "log")
+    asked = Prediction(log, copy, tmp_path / "state", None, follow=False, begin="start", jobs=3)
+    said: list[str] = []
+    with prepare(asked, Kept(), said.append) as follower:
+        assert isinstance(follower.scorer, Spread)
+        follower.run()
+    assert len(said) == 1
+    assert "background.safetensors is refused" in said[0]

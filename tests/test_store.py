@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +11,7 @@ import msgspec
 import pytest
 
 from anomaly.advice import shell_word
-from anomaly.errors import ModelRefused, StateLocked, StoreUnwritable, UnknownUser
+from anomaly.errors import ModelRefused, StoreUnwritable, UnknownUser
 from anomaly.model import UserModel
 from anomaly.store import Store
 from anomaly.store_layout import encode_user
@@ -219,28 +216,6 @@ def test_missing_current_is_the_newest(store: Store) -> None:
     """Without ``current`` the newest version is in use."""
     (store.directory / "alice" / "current").unlink()
     assert store.current("alice") == 4
-
-
-def test_a_second_writer_waits_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While another process writes, writing waits, and at last says so; reading goes on."""
-    monkeypatch.setattr("anomaly.store.PATIENCE", 0.1)
-    with (store.directory / ".lock").open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        for write in (
-            lambda: store.save("alice", of(store)),
-            lambda: store.use("alice", 1),
-            lambda: store.prune("alice", 1),
-            lambda: store.write_learned("alice", 1, "log.0", b""),
-            lambda: store.forget_learned("alice", 1),
-        ):
-            begin = time.monotonic()
-            with pytest.raises(StateLocked, match="Another process is writing models"):
-                write()
-            assert time.monotonic() - begin >= 0.1
-        assert store.load("alice") is not None
-        threading.Timer(0.05, fcntl.flock, (other, fcntl.LOCK_UN)).start()
-        monkeypatch.setattr("anomaly.store.PATIENCE", 10.0)
-        assert store.save("alice", of(store)) == 5
 
 
 def test_what_was_learned_goes_with_its_version(store: Store) -> None:

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from anomaly.osquery import Action
-from anomaly.records import ModelRef, Score
+from anomaly.osquery import Action, SkipReason
+from anomaly.records import ModelRef, Score, Severity
 from anomaly.tally import EVERY, FIRST, Reports, Tally
 
 
@@ -85,7 +85,26 @@ def test_skipped_lines_are_one_sentence_a_minute_by_reason(
 
 def test_the_summary_of_nothing_is_short() -> None:
     """A run that met nothing says so, without a word about skipped lines."""
-    assert Tally().summary() == "0 lines, 0 actions, 0 scored."
+    assert Tally().summary() == ["0 lines, 0 actions, 0 scored."]
+
+
+def test_no_reason_is_left_out(reports: Reports, clock: Clock, said: list[str]) -> None:
+    """However many reasons there are to skip lines, each is counted, and the summary fits 80 columns."""
+    reasons = [*(reason.value for reason in SkipReason), "too_long"]
+    counts = Counter({reason: 10**place for place, reason in enumerate(reasons)})
+    tally = Tally(lines=10**9, actions=10**8, scored=10**8, skipped=counts)
+    tally.severities.update(dict.fromkeys(Severity, 10**7))
+    summary = tally.summary()
+    assert max(map(len, summary)) <= 80
+    reports.tell({}, counts)
+    clock.now += FIRST
+    reports.tell({}, counts)
+    for sentence in (" ".join(line.strip() for line in summary), *said):
+        assert sentence.endswith(", empty 1.")
+        for place, reason in enumerate(reasons):
+            assert f"{reason} {10**place:,}" in sentence
+    for line in summary:
+        assert not line.endswith(tuple(reasons))
 
 
 def test_scores_are_counted_by_severity() -> None:

@@ -12,10 +12,11 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from anomaly.harvest import Period, Watch
+from anomaly.once import Say
 from anomaly.osquery import Action, Parser, Skipped
 from anomaly.prediction import cards_of, claims_all
 from anomaly.records import Score, Severity
-from anomaly.registry import Registry, Say
+from anomaly.registry import Registry
 from anomaly.scoring import Scorer
 from anomaly.sources.archive import survey
 from anomaly.sources.interface import MAX_LINE, Line, Source

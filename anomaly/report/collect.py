@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from anomaly.errors import LogEmpty
+from anomaly.errors import LogEmpty, ModelRefused
 from anomaly.harvest import Watch, nothing
 from anomaly.identity import keys
+from anomaly.once import Say
 from anomaly.osquery import Action
-from anomaly.registry import Say
 from anomaly.report.anew import Anew, Asked, Scored
 from anomaly.report.bursts import Bursts
 from anomaly.report.profile import Profile, Room
@@ -118,7 +118,11 @@ class _Collector:
 
     def _profile(self, name: str) -> Profile:
         if name not in self._profiles:
-            self._profiles[name] = Profile(name, self._anew.registry.card(name), self._room)
+            try:
+                card = self._anew.registry.store.card(name)
+            except ModelRefused:  # it was well when it scored, and somebody is at it
+                card = None
+            self._profiles[name] = Profile(name, card, self._room)
         return self._profiles[name]
 
     def _stranger(self, user: str) -> None:

@@ -8,7 +8,6 @@ answers it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections import Counter
@@ -23,35 +22,15 @@ from anomaly.sources.archive import survey
 from anomaly.sources.chain import Chain
 from anomaly.sources.compressed import is_compressed
 from anomaly.sources.interface import MAX_LINE, Line, Position, Source
-from anomaly.sources.lines import LineSplitter
 from anomaly.sources.logfile import LogFile, open_log
+from anomaly.sources.reader import GRACE, Behind, Reader
 from anomaly.sources.watch import LogWatch
 
 POLL = 0.25
 """Longest time between two looks at the log, in seconds: inotify is a hint, stat() is the truth."""
 
-GRACE = 5.0
-"""Seconds that a rotated file is still read: a writer may have opened it before it was renamed
-(osquery opens the log anew for each line; osquery/osquery#5761 names the race)."""
-
 PATIENCE = 1.0
 """Seconds over its time that ``read`` works on without finding a line: a signal must not wait long."""
-
-_MOST_BEHIND = 8
-"""Rotated files kept open at most: a long chain of archives is no reason to run out of descriptors."""
-
-
-class _Reader:
-    """A file that is being read, and the place up to which its lines were handed on."""
-
-    def __init__(self, file: LogFile, max_line: int, counters: Counter[str]) -> None:
-        self.file = file
-        self.splitter = LineSplitter(max_line, counters=counters, offset=file.offset)
-        self.place = file.place(file.offset)
-        self.until = 0.0
-        """In a file left behind: how long late lines are expected in it, by the monotonic clock."""
-        self.grown = False
-        """In a file left behind: whether some came."""
 
 
 class LogSource(Source):
@@ -102,12 +81,12 @@ class LogSource(Source):
         self._start: Position | Literal["start", "end"] = start
         self._chain = Chain(path, self.counters, olddir)
         self._watch = LogWatch(path, self.counters)
-        self._reader: _Reader | None = None
-        self._behind: list[_Reader] = []
+        self._reader: Reader | None = None
+        self._behind = Behind(self._chain, follow=self._follow)
         self._partial_until = 0.0  # how long the end of a line is waited for in a rotated file
         self._lines: list[Line] = []  # read, and from _taken on not yet returned
         self._taken = 0
-        self._from: _Reader | None = None  # whose _lines they are
+        self._from: Reader | None = None  # whose _lines they are
         self._ended = self._closed = False
         try:
             open_log(path).close()
@@ -121,8 +100,7 @@ class LogSource(Source):
         """The place after the last line that ``read`` returned."""
         if self._reader is None:
             return self._start if isinstance(self._start, Position) else Position()
-        behind = tuple(reader.place for reader in self._behind if reader.place.file)
-        return msgspec.structs.replace(self._reader.place, behind=behind, known=self._chain.known)
+        return msgspec.structs.replace(self._reader.place, behind=self._behind.places, known=self._chain.known)
 
     @property
     def ended(self) -> bool:
@@ -163,11 +141,12 @@ class LogSource(Source):
         self._watch.close()
         self._start = self.position
         self._chain.close()
-        for reader in filter(None, [self._reader, *self._behind]):
-            reader.file.close()
-        self._reader, self._behind, self._lines, self._ended, self._closed = None, [], [], True, True
+        if self._reader is not None:
+            self._reader.file.close()
+        self._behind.close()
+        self._reader, self._lines, self._ended, self._closed = None, [], True, True
 
-    def _give(self, reader: _Reader, lines: list[Line]) -> None:
+    def _give(self, reader: Reader, lines: list[Line]) -> None:
         """Make lines ready for ``read``."""
         if lines:
             self._lines, self._taken, self._from = lines, 0, reader
@@ -194,14 +173,12 @@ class LogSource(Source):
             self._start = "start" if self._start == "end" else self._start
             return False
         if isinstance(self._start, Position):
-            for place in self._start.behind[:_MOST_BEHIND]:
-                if (old := self._chain.again(place)) is not None:
-                    self._leave_behind(self._open(old))
+            self._behind.resume(self._start.behind, self._open)
         self._reader = self._open(file)
         return True
 
-    def _open(self, file: LogFile) -> _Reader:
-        return _Reader(file, self._max_line, self.counters)
+    def _open(self, file: LogFile) -> Reader:
+        return Reader(file, self._max_line, self.counters)
 
     def _enter(self, file: LogFile) -> None:
         """Go on reading in another file."""
@@ -213,8 +190,8 @@ class LogSource(Source):
         reader = self._reader
         if reader is None:
             return self._begin()
-        if len(self._behind) > _MOST_BEHIND:
-            return self._read_behind() or True
+        if self._behind.full:
+            return self._behind.read(self._give) or True
         file = reader.file
         # Asked before the read: what was written before a rotation is then read to its end.
         has_newer = self._chain.has_newer(file)
@@ -228,14 +205,14 @@ class LogSource(Source):
             self._truncated(reader)
             return True
         if chunk:
-            self._give(reader, reader.splitter.feed(chunk, file.fingerprint))
+            self._give(reader, reader.feed(chunk))
             return True
         return (has_newer and self._leave(reader)) or self._at_end(reader)
 
-    def _at_end(self, reader: _Reader) -> bool:
+    def _at_end(self, reader: Reader) -> bool:
         """Do what there is to do while nothing more is in the newest file; False where that is to wait."""
         if self._behind:
-            return self._read_behind() or not self._follow
+            return self._behind.read(self._give) or not self._follow
         if not self._follow:
             self._end(reader)
             return True
@@ -244,7 +221,7 @@ class LogSource(Source):
             reader.file.failed = False
         return False
 
-    def _truncated(self, reader: _Reader) -> None:
+    def _truncated(self, reader: Reader) -> None:
         """Go on in the copy where ``copytruncate`` made one, else at the start of what is there now."""
         copy = self._chain.copy_of(reader.file, reader.place) if reader.place.file else None
         self.counters["truncations" if copy is None else "copies"] += 1
@@ -254,7 +231,7 @@ class LogSource(Source):
             reader.file.close()
         self._enter(copy or reader.file)
 
-    def _leave(self, reader: _Reader) -> bool:
+    def _leave(self, reader: Reader) -> bool:
         """Go on to the file after this one; False while there is none, or a line is still to be finished."""
         file = reader.file
         fresh = self._chain.at_newest or file.age < GRACE
@@ -267,70 +244,20 @@ class LogSource(Source):
             return False
         self._finish(reader)
         if self._follow and not file.compressed:
-            self._leave_behind(reader)
+            self._behind.leave(reader)
         else:
-            self._closing(reader)
+            reader.close()
         self._enter(following)
         return True
 
-    def _leave_behind(self, reader: _Reader) -> None:
-        """Keep a rotated file open for what comes late."""
-        reader.until = time.monotonic() + GRACE if self._follow else 0.0
-        self._behind.append(reader)
-        self._chain.behind.append(reader.file)
-
-    def _closing(self, reader: _Reader) -> None:
-        """Close a file, of which a last line may still be waiting to be returned."""
-        reader.place = reader.file.place(reader.splitter.offset)
-        reader.file.close()
-
-    def _end(self, reader: _Reader) -> None:
+    def _end(self, reader: Reader) -> None:
         """End the stream: the newest file has been read."""
         self._ended = True
-        whole = _is_json(reader.splitter.peek())
-        if reader.file.compressed or not self._chain.is_live(reader.file) or whole:
+        if reader.file.compressed or not self._chain.is_live(reader.file) or reader.whole:
             self._finish(reader)
 
-    def _finish(self, reader: _Reader) -> None:
+    def _finish(self, reader: Reader) -> None:
         """Take an unfinished last line as it is: nothing more comes into this file."""
         self.counters["archive_errors"] += reader.file.failed
         if reader.splitter.pending:
-            line = reader.splitter.finish(_name(reader))
-            self._give(reader, [line] if line else [])
-
-    def _read_behind(self) -> bool:
-        """Read what came late into the files left behind; close those that have had their time."""
-        for reader in list(self._behind):
-            # Asked before the last read.
-            due = time.monotonic() >= reader.until or len(self._behind) > _MOST_BEHIND
-            chunk = reader.file.read()
-            lines = reader.splitter.feed(chunk, reader.file.fingerprint)
-            over = due and not chunk
-            if over and (last := reader.splitter.finish(_name(reader))):
-                lines = [last]
-            self._give(reader, lines)
-            if chunk:
-                reader.grown = True
-            if over:
-                self._behind.remove(reader)
-                self._chain.behind.remove(reader.file)
-                if reader.grown:
-                    self._chain.grown(reader.file)
-                self._closing(reader)
-            if lines:
-                return True
-        return False
-
-
-def _name(reader: _Reader) -> str:
-    """Name the file of an unfinished line: where it is all that the file holds, by itself."""
-    return reader.file.fingerprint or hashlib.sha256(reader.splitter.peek()).hexdigest()[:16]
-
-
-def _is_json(data: bytes) -> bool:
-    """Whether an unfinished line is a whole document all the same: only its newline is missing."""
-    try:
-        msgspec.json.decode(data)
-    except (ValueError, RecursionError):
-        return False
-    return True
+            self._give(reader, reader.finish())

@@ -13,8 +13,8 @@ from anomaly.harvest import Watch
 from anomaly.osquery import Parser, Skipped
 from anomaly.prediction import prepare
 from anomaly.records import Score
-from anomaly.renewal import Prediction
 from anomaly.report.anew import Anew, Asked, Scored
+from anomaly.request import Prediction
 from anomaly.sinks.interface import Sink
 
 if TYPE_CHECKING:
