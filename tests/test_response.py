@@ -131,7 +131,7 @@ def test_alerts_are_kept_and_handed_on(here: Place, event: Event) -> None:
     assert here.told.alerts[0].worst.action.columns["command"] == SCAN
     assert [one.alert for one in told(here.state)] == [here.told.alerts[-1]]
     assert follower.tally.alerts == 1
-    assert ", 1 alert" in follower.tally.summary()
+    assert ", 1 alert." in follower.tally.summary()[0]
 
 
 def test_a_restart_goes_on_with_the_burst(
