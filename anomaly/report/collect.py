@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from anomaly.alerts import Alerting
 from anomaly.errors import LogEmpty, ModelRefused
 from anomaly.harvest import Watch, nothing
 from anomaly.identity import keys
 from anomaly.once import Say
 from anomaly.osquery import Action
+from anomaly.records import Alert
 from anomaly.report.anew import Anew, Asked, Scored
-from anomaly.report.bursts import Bursts
 from anomaly.report.profile import Profile, Room
 
 _MOST_NAMES = 10_000
@@ -88,7 +89,7 @@ class _Collector:
         self._report = Report(asked)
         self._profiles: dict[str, Profile] = {}
         self._names: dict[tuple[str, str], str | None] = {}
-        self._bursts = Bursts(asked.least)
+        self._alerting = Alerting.by(asked.least, None)
 
     def take(self, batch: list[Scored]) -> None:
         """Take the next scores."""
@@ -103,18 +104,19 @@ class _Collector:
             profile = self._profile(name)
             alarming = score.severity.rank >= self._asked.least.rank
             profile.add(score, line, self._anew.tokenizers.get(name), alarming=alarming)
-            if alarming:
-                for alert in self._bursts.take([score]):
-                    profile.alert(alert)
+            self._tell(self._alerting.take([score]))
 
     def finish(self) -> Report:
         """Return what it came to, after the last score."""
-        for alert in self._bursts.flush():
+        self._tell(self._alerting.flush())
+        self._report.profiles = sorted(self._profiles.values(), key=lambda one: (-one.top_risk.value, one.user))
+        return self._report
+
+    def _tell(self, alerts: list[Alert]) -> None:
+        for alert in alerts:
             name = self._name(alert.worst.action)
             if name is not None:
                 self._profile(name).alert(alert)
-        self._report.profiles = sorted(self._profiles.values(), key=lambda one: (-one.top_risk.value, one.user))
-        return self._report
 
     def _profile(self, name: str) -> Profile:
         if name not in self._profiles:

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from anomaly.model import Card
 from anomaly.osquery import Action
 from anomaly.records import Alert, ModelRef, Score, Severity
-from anomaly.report.bursts import weight
 from anomaly.report.novelty import Novelties
 from anomaly.report.series import Maxima
 from anomaly.tokenizer import Tokenizer
@@ -198,3 +197,8 @@ def _short(score: Score) -> Action:
 
 def _cut(text: str) -> str:
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."
+
+
+def weight(score: Score) -> float:
+    """Order alarming actions: by severity, then by the higher of their two figures."""
+    return 1000.0 * score.severity.rank + max(score.score or 0.0, score.risk or 0.0)

@@ -10,9 +10,8 @@ from typing import NamedTuple
 from anomaly.corpus import day
 from anomaly.model import Card
 from anomaly.records import Alert, Score
-from anomaly.report.bursts import weight
 from anomaly.report.novelty import New
-from anomaly.report.profile import LEVELS, Alarm, Profile
+from anomaly.report.profile import LEVELS, Alarm, Profile, weight
 from anomaly.sinks.ndjson import timestamp
 from anomaly.sinks.wording import sentence, summary
 
