@@ -93,7 +93,7 @@ class Delivery:
             return False
         if changed and self._silences is not None:
             self._hand_on(self._alerting.excuse(self._silences))
-            self._say(f"{len(self._suppressions.now.entries)} suppressions are in force from now on.")
+            self._say(f"Suppressions in force from now on: {len(self._suppressions.now.entries):,}.")
         return changed
 
     def tune(self, alert_on: Severity, budget: float | None) -> None:

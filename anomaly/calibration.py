@@ -74,7 +74,8 @@ class Tail:
             if above == 0 or knots[above] == figure:
                 return scores[above]
             part = (figure - knots[above - 1]) / (knots[above] - knots[above - 1])
-            return scores[above - 1] + part * (scores[above] - scores[above - 1])
+            # Rounding may lead beyond the knot's own.
+            return min(scores[above - 1] + part * (scores[above] - scores[above - 1]), scores[above])
         beyond = (figure - knots[-1]) / self.scale
         nats = log1p(self.shape * beyond) / self.shape if self.shape else beyond
         return min(scores[-1] + 10.0 * nats / _LN10, MAX_SCORE)
@@ -90,7 +91,8 @@ class Tail:
         beyond = (above == len(knots)).nonzero()[0].tolist()
         above = np.minimum(above, len(knots) - 1)
         between = (np.maximum(figures, knots[0]) - below[above]) / width[above] * rise[above] + floor[above]
-        found: list[float] = np.where(knots[above] == figures, scores[above], between).tolist()
+        highest = scores[above]
+        found: list[float] = np.where(knots[above] == figures, highest, np.minimum(between, highest)).tolist()
         for place in beyond:  # the last bits of numpy's logarithm are others than Python's
             found[place] = self.score(float(figures[place]))
         return found

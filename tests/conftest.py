@@ -23,6 +23,7 @@ from anomaly.osquery import Action, Parser, Skipped
 from anomaly.scoring import Scorer
 from anomaly.store import Store
 from anomaly.tokens import Tokens
+from tests.browsing import Browser
 
 BEGIN = 1_793_000_000
 """Time of the sample log's first line; nothing in a model may be dated otherwise."""
@@ -296,3 +297,14 @@ def models(ocsvm_models: Path, tmp_path: Path) -> Path:
 def scorer() -> Callable[[Path], Scorer]:
     """Give the maker of a scorer of all users from a directory of models."""
     return lambda models: Scorer(Store(models).load)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Start Chromium once; where there is none, what needs it is skipped."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no Chromium here (Debian's package: chromium)")
+    started = Browser(program, tmp_path_factory.mktemp("chromium"))
+    yield started
+    started.close()

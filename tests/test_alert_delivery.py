@@ -120,7 +120,7 @@ def test_suppressions_are_taken_over_between_two_batches(tmp_path: Path) -> None
     assert not delivery.refresh()
     delivery.take([made(50)])
     assert len(kept.alerts) == 2
-    assert said[0] == "1 suppressions are in force from now on."
+    assert said[0] == "Suppressions in force from now on: 1."
     assert said[1].startswith(f"The suppressions in force stay so. {path} is not valid TOML")
     assert len(said) == 2
 

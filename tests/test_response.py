@@ -189,7 +189,7 @@ def test_what_is_suppressed_meanwhile_is_told_no_more(here: Place, event: Event)
             file.write(b"".join(line + b"\n" for line in scans(event, 60, begin + 30)))
         follower.run()
     assert [alert.closed for alert in here.told.alerts[count:]] == [True]
-    assert here.said == ["1 suppressions are in force from now on."]
+    assert here.said == ["Suppressions in force from now on: 1."]
     assert len(here.scores.scores) == 80
 
 

@@ -14,7 +14,8 @@ from tests.report.conftest import NAME
 
 if TYPE_CHECKING:
     from anomaly.harvest import Watch
-    from tests.report.conftest import Browser, Sample
+    from tests.browsing import Browser
+    from tests.report.conftest import Sample
 
 TITLE = "anomaly: report"
 

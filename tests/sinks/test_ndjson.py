@@ -22,7 +22,10 @@ _VALID = Draft202012Validator(_SCHEMA)
 
 def number(value: float | None) -> float | None:
     """Give a figure as JSON can have it."""
-    return round(value, 4) if value is not None and isfinite(value) else None
+    if value is None or not isfinite(value):
+        return None
+    # Between two four-decimal numbers either neighbour is right; so large numbers have no fourth decimal.
+    return round(value * 10_000) / 10_000 if abs(value) < 1e11 else value
 
 
 def expected(score: Score) -> dict[str, object]:
