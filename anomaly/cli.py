@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly import __version__, cli_models, options, terminal
+from anomaly import __version__, cli_models, cli_top, options, terminal
 from anomaly.errors import AnomalyError
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def main() -> None:
 
 
 main.add_command(cli_models.models)
+main.add_command(cli_top.top)
 
 
 @main.command()

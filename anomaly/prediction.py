@@ -10,11 +10,12 @@ from typing import Literal
 
 from anomaly import machine
 from anomaly.advice import nearest, shell_word
+from anomaly.beside import Beside
 from anomaly.daemon import Follower
 from anomaly.errors import ConfigError, LogEmpty, LogError, ModelRefused, UnknownUser
 from anomaly.harvest import nothing
 from anomaly.identity import NAMELESS
-from anomaly.learned import StoreKeeper
+from anomaly.learned import Keeper, StoreKeeper
 from anomaly.model import Card
 from anomaly.osquery import Parser, Skipped
 from anomaly.registry import Registry, Say
@@ -45,6 +46,7 @@ def prepare(
     *,
     again: Again | None = None,
     notifier: Notifier | None = None,
+    beside: Beside | None = None,
 ) -> Iterator[Follower]:
     """Open everything that following a log needs, and close it again.
 
@@ -60,6 +62,8 @@ def prepare(
         Reads the settings anew, for a reload; without it they stay.
     notifier
         Told how it goes.
+    beside
+        What is known of another process that follows the log: nothing is locked or written then.
 
     Raises
     ------
@@ -75,8 +79,12 @@ def prepare(
     for card in cards:
         parser.identities.update(card.identities)
     with ExitStack() as stack:
-        file, saved, keeper = None, None, None
-        if asked.log != STDIN:
+        file: CheckpointFile | None = None
+        keeper: Keeper | None = None
+        saved: Checkpoint | None = None
+        if beside is not None:
+            keeper, saved = beside.keeper(store), beside.checkpoint
+        elif asked.log != STDIN:
             name = checkpoint_name(asked.log, "all users" if asked.user is None else f"user {asked.user}")
             file = stack.enter_context(CheckpointFile(asked.state, name))
             keeper = StoreKeeper(store, name, say)

@@ -74,14 +74,14 @@ class TextSink(Sink):
         action = score.action
         user = self._visible(action.user, _USER)
         user += " " * (_USER - columns(user))
-        before = f"{_clock(action.time):<14} {user} {_points(score.score)} {_points(score.risk)} "
+        before = f"{clock(action.time):<14} {user} {points(score.score)} {points(score.risk)} "
         room = self._width - columns(before) - _SEVERITY - 1
-        summary = self._visible(_summary(action, room), room)
-        yield f"{before}{self._severity(score)} {summary}"
+        told = self._visible(summary(action, room), room)
+        yield f"{before}{self._severity(score)} {told}"
         if score.severity is not Severity.NONE:
             for reason in score.reasons:
                 room = self._width - len(_INDENT)
-                yield _INDENT + self._visible(_sentence(reason, room), room)
+                yield _INDENT + self._visible(sentence(reason, room), room)
 
     def _severity(self, score: Score) -> str:
         if score.action.baseline:
@@ -105,27 +105,28 @@ class TextSink(Sink):
         return visible(shown.encode(self._encoding, "backslashreplace").decode(self._encoding), limit)
 
 
-def _clock(seconds: int) -> str:
+def clock(seconds: int) -> str:
     """Month, day and time of day in UTC, as the log has it; empty where it has none."""
     stamp = timestamp(seconds)
     return "" if stamp is None else f"{stamp[5:10]} {stamp[11:19]}"
 
 
-def _points(value: float | None) -> str:
+def points(value: float | None) -> str:
+    """Write a score or a risk in five columns."""
     return f"{value:5.1f}" if value is not None and math.isfinite(value) else f"{'-':>5}"
 
 
-def _summary(action: Action, room: int) -> str:
+def summary(action: Action, room: int) -> str:
     """Say what the action is: its sign, its query, and the columns that say most, as far as there is room."""
-    summary = f"{_SIGNS.get(action.verb, '?')}{action.query[:room]}"
+    told = f"{_SIGNS.get(action.verb, '?')}{action.query[:room]}"
     row = {name[:room]: value[:room] for name, value in action.columns.items() if value}
     for place, name in enumerate((_telling(row) or list(row))[:_MOST]):
         # The first may go without its name, which the query suggests, and may be cut; the others are whole.
         pair = row[name] if place == 0 and name in _TELLING else f"{name}={row[name]}"
-        if place > 0 and columns(visible(f"{summary} {pair}")) > room:
+        if place > 0 and columns(visible(f"{told} {pair}")) > room:
             break
-        summary += f" {pair}"
-    return summary
+        told += f" {pair}"
+    return told
 
 
 def _telling(row: Mapping[str, str]) -> list[str]:
@@ -133,7 +134,7 @@ def _telling(row: Mapping[str, str]) -> list[str]:
     return first + [name for name in row if name not in _SKIPPED and name not in first]
 
 
-def _sentence(reason: Reason, room: int) -> str:
+def sentence(reason: Reason, room: int) -> str:
     """Say one reason as a person would, with as much of what is usual as has room."""
     field, value = visible(reason.field, _VALUE), visible(reason.value, _VALUE)
     expected = [visible(text, _VALUE) for text in reason.expected]
@@ -152,9 +153,9 @@ def _sentence(reason: Reason, room: int) -> str:
         case _:
             assert_never(reason.kind)
     for count in range(len(expected), 0, -1):
-        sentence = f"{start}; {usually} {', '.join(expected[:count])}"
-        if columns(sentence) <= room:
-            return sentence
+        whole = f"{start}; {usually} {', '.join(expected[:count])}"
+        if columns(whole) <= room:
+            return whole
     return start
 
 
