@@ -35,17 +35,19 @@ _TELL = 8.0
 
 _KEYS = "q quit  ? help  / filter  space pause  v severity  s sort  f follow  tab pane"
 
+_BEHIND = frozenset({"help", "messages", "filter", "pause", "severity", "sort", "follow", "clear"})
+
 _HELP = """\
-tab, shift+tab    go to the users, the actions, or the chosen action's details
-up, down, k, j    choose a row; pageup, pagedown, home, end as usual
-enter             on a user: show only that user's actions, or everyone's again
-/                 show only actions whose user, query or a value contains a text;
+tab, shift+tab    go to the users, the actions, or the chosen one's details
+up, down, k, j    choose a row; pageup, pagedown, home and end as usual
+enter             on a user: show that user's actions alone, or everyone's again
+/                 show only actions whose user, query or a value has a text in it:
                   enter keeps it, escape takes it away
-v                 show only notice and worse, warning and worse, critical; all
-space             let the actions stand still, or go on; scoring goes on meanwhile
-s                 sort the list that you are in: users by risk, highest score, last
+v                 show notice and worse, warning and worse, critical; all again
+space             let the actions stand still, or go on; scoring goes on anyway
+s                 sort the list you are in: users by risk, highest score, last
                   action, actions, name; actions by newest, score, risk
-f                 keep to the newest action, or to the chosen one
+f                 keep to the newest action, or stay at the chosen one
 m                 messages
 escape            show all again
 q, ctrl+c         quit
@@ -54,7 +56,7 @@ score  how rare the action is for this user: 20 is 1 in 100, 30 is 1 in 1,000
 risk   the same of the user's last 100 actions; from 25 on it is a warning
 high   the highest score among the user's last 100 actions
 
-Nothing is stored here: what models learn while this runs is forgotten at the end.
+Nothing is stored: what models learn while this runs is forgotten at its end.
 """
 
 
@@ -76,8 +78,9 @@ class Top(App[None]):
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = "#entries"
     CSS = """
-    Screen { layout: vertical; }
+    Screen { layout: vertical; overflow: hidden; }
     Static { height: 1; }
+    #paper { height: 1fr; }
     #state, #shown { text-style: bold; }
     #users { height: 3fr; min-height: 2; }
     #entries { height: 5fr; min-height: 3; }
@@ -157,8 +160,10 @@ class Top(App[None]):
         width = self.size.width
         self._state.update(visible(f"anomaly top: {self._told.state}; {self._where}", width))
         self._shown.update(visible(summed_up(self._choice, follow=self._entries.follow), width))
-        recent = time.monotonic() - self._told.said_at < _TELL
-        self._keys.update(visible(self._told.messages[-1] if recent and self._told.messages else _KEYS, width))
+        told = self._told
+        # Before the first action a message says why: there is no log yet, or no model that can be used.
+        current = time.monotonic() - told.said_at < _TELL or not self._choice.board.taken
+        self._keys.update(visible(told.messages[-1] if current and told.messages else _KEYS, width))
 
     def _explain(self) -> None:
         """Word the chosen action, if it is another one."""
@@ -182,6 +187,10 @@ class Top(App[None]):
             key = user.host, user.user
             self._choice.user = None if self._choice.user == key else key
             self.look(anew=True)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - textual's
+        """Leave what is behind a page alone while somebody reads it."""
+        return len(self.screen_stack) == 1 or action not in _BEHIND
 
     def action_filter(self) -> None:
         """Ask what actions must contain."""

@@ -17,6 +17,8 @@ _WIDE, _MIDDLE = 72, 60
 
 _LONGEST = 1200  # of a value, in columns: many lines of it, and not a screen full
 _FLAT = "baseline"
+_NOTHING = "No reasons: nothing in it stands out."
+_UNKNOWN = "No reasons: there is no model of this user."
 
 
 class Row(NamedTuple):
@@ -53,10 +55,12 @@ def _user_line(
     width: int, name: str, risk: str, highest: str, actions: str, last: str, state: str, severity: str
 ) -> str:
     if width >= _WIDE:
-        return f"{_cell(name, 16)} {risk} {highest} {actions:>9} {last:<14} {state:<8} {severity}"
-    if width >= _MIDDLE - 8:
-        return f"{_cell(name, 12)} {risk} {highest} {actions:>9} {state:<8} {severity}"
-    return _cut(f"{_cell(name, 10)} {risk} {actions:>9} {severity}", width)
+        line = f"{_cell(name, 16)} {risk} {highest} {actions:>9} {last:<14} {state:<8} {severity}"
+    elif width >= _MIDDLE:
+        line = f"{_cell(name, 12)} {risk} {highest} {actions:>9} {state:<8} {severity}"
+    else:
+        line = f"{_cell(name, 10)} {risk} {actions:>9} {severity}"
+    return visible(line, width)
 
 
 def entry_header(width: int) -> str:
@@ -95,7 +99,7 @@ def details(score: Score, width: int) -> list[Row]:
     rows = [Row(line, severity) for line in wrapped(head, width)]
     rows += [Row(line) for reason in score.reasons for line in wrapped(sentence(reason, 2 * width), width)]
     if not score.reasons:
-        rows.append(Row(_cut("No reasons: nothing in it stands out." if model.algorithm else _UNKNOWN, width)))
+        rows += [Row(line) for line in wrapped(_NOTHING if model.algorithm else _UNKNOWN, width)]
     told = {"action": action.verb, "query": action.query} | action.columns
     rows += [
         Row(line)
@@ -105,18 +109,17 @@ def details(score: Score, width: int) -> list[Row]:
     return rows
 
 
-_UNKNOWN = "No reasons: there is no model of this user."
-
-
 def wrapped(text: str, width: int) -> Iterator[str]:
-    """Give printable text as lines of so many columns, the later ones indented."""
+    """Give printable text as lines of so many columns, broken at a space where one is near, and then indented."""
     room = max(width, 8)
     line, taken = "", 0
     for character in text:
         wide = columns(character)
         if taken + wide > room:
-            yield line
-            line, taken = "  ", 2
+            end = line.rfind(" ", room // 2) + 1 or len(line)
+            yield line[:end]
+            line = "  " + line[end:]
+            taken = columns(line)
         line += character
         taken += wide
     yield line
@@ -125,10 +128,6 @@ def wrapped(text: str, width: int) -> Iterator[str]:
 def _cell(text: str, width: int) -> str:
     shown = visible(text, width)
     return shown + " " * (width - columns(shown))
-
-
-def _cut(text: str, width: int) -> str:
-    return visible(text, max(width, 0))
 
 
 def _word(severity: Severity) -> str:
