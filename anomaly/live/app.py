@@ -38,19 +38,19 @@ _KEYS = "q quit  ? help  / filter  space pause  v severity  s sort  f follow  ta
 _BEHIND = frozenset({"help", "messages", "filter", "pause", "severity", "sort", "follow", "clear"})
 
 _HELP = """\
-tab, shift+tab    go to the users, the actions, or the chosen one's details
-up, down, k, j    choose a row; pageup, pagedown, home and end as usual
-enter             on a user: show that user's actions alone, or everyone's again
-/                 show only actions whose user, query or a value has a text in it:
-                  enter keeps it, escape takes it away
-v                 show notice and worse, warning and worse, critical; all again
-space             let the actions stand still, or go on; scoring goes on anyway
-s                 sort the list you are in: users by risk, highest score, last
-                  action, actions, name; actions by newest, score, risk
-f                 keep to the newest action, or stay at the chosen one
-m                 messages
-escape            show all again
-q, ctrl+c         quit
+tab, shift+tab  go to the users, the actions, or the chosen one's details
+up, down, k, j  choose a row; pageup, pagedown, home and end as usual
+enter           on a user: show that user's actions alone; everyone's again
+/               show only actions with a text in user, query or a value:
+                enter keeps it, escape takes it away
+v               show notice and worse, warning and worse, critical; all again
+space           let the actions stand still, or go on; scoring goes on anyway
+s               sort the list you are in: users by risk, highest score, last
+                action, actions, name; actions by newest, score, risk
+f               keep to the newest action, or stay at the chosen one
+m               messages
+escape          show all again
+q, ctrl+c       quit
 
 score  how rare the action is for this user: 20 is 1 in 100, 30 is 1 in 1,000
 risk   the same of the user's last 100 actions; from 25 on it is a warning

@@ -235,7 +235,7 @@ def test_help_and_messages_are_pages(stage: Stage) -> None:
     async def act(pilot: Pilot[None]) -> None:
         await pilot.press("question_mark")
         await pilot.pause()
-        assert "> tab, shift+tab    go to the users, the actions, or the chosen one's details" in stage.lines()
+        assert "> tab, shift+tab  go to the users, the actions, or the chosen one's details" in stage.lines()
         assert len([line for line in stage.lines() if line]) == 18  # no line of help is broken in two
         await pilot.press("space", "v", "slash")
         assert not stage.choice.paused
