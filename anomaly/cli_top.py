@@ -81,7 +81,7 @@ def top(
     )
     # Nothing is lost by leaving at once: nothing is written. A terminal that is gone may never take the last word.
     with Control(terminal=True, overdue=lambda: os._exit(0)) as control:
-        tally = view(asked, control, min_score)
+        tally = view(asked, control, min_score, terminal.gone)
     terminal.say(tally.summary())
 
 

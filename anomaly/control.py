@@ -50,6 +50,10 @@ class Control:
         asked, self._hangup = self._hangup, False
         return asked
 
+    def stop(self) -> None:
+        """Ask to stop, as a signal would."""
+        self._stop(signal.SIGTERM, None)
+
     def __enter__(self) -> Self:
         handlers = {
             signal.SIGTERM: self._stop,

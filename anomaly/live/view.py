@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from anomaly.beside import Beside, glimpse
 from anomaly.control import Control
+from anomaly.errors import AnomalyError
 from anomaly.live.app import Top
 from anomaly.live.board import Board
 from anomaly.live.choice import Choice
@@ -14,7 +17,9 @@ from anomaly.sources.checkpoint import checkpoint_name
 from anomaly.tally import Tally
 
 
-def view(asked: Prediction, control: Control, least: float = 0.0) -> Tally:
+def view(
+    asked: Prediction, control: Control, least: float = 0.0, gone: Callable[[], bool] = lambda: False
+) -> Tally:
     """Show scores on the terminal until a person, a signal or an error ends it; return what was met.
 
     Parameters
@@ -25,6 +30,8 @@ def view(asked: Prediction, control: Control, least: float = 0.0) -> Tally:
         Told by signals to stop.
     least
         Actions whose score and risk are both less are scored and counted, and not shown.
+    gone
+        Says whether there is nobody left to look.
 
     Raises
     ------
@@ -40,7 +47,17 @@ def view(asked: Prediction, control: Control, least: float = 0.0) -> Tally:
         board.expect(beside.risks())
         del beside  # the text of a thousand states
         with Worker(follower, control) as worker:
-            app = Top(str(asked.log), Choice(board), told, lambda: control.stopped or worker.error is not None)
+
+            def over() -> bool:
+                if gone():
+                    control.stop()
+                return control.stopped or worker.error is not None
+
+            app = Top(str(asked.log), Choice(board), told, over)
             app.run(mouse=False)
         worker.check()
+        if app.return_code and not control.stopped:
+            raise AnomalyError(
+                "The screen could not be drawn any more: the terminal is gone, or this is a fault of ours."
+            )
     return follower.tally
