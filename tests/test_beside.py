@@ -49,8 +49,8 @@ class Watch:
         """Write actions as osquery does."""
         with self.log.open("ab") as file:
             for action in actions:
-                columns = {key: value for key, value in action.columns.items() if key not in ("username", "uid")}
-                file.write(self._event(action.user, action.query, time=action.time, **columns) + b"\n")
+                line = msgspec.json.decode(self._event(action.user, action.query, time=action.time))
+                file.write(msgspec.json.encode({**line, "columns": action.columns}) + b"\n")
 
     def follow(self, user: str | None = None) -> list[Score]:
         """Let the daemon score what is there."""

@@ -45,7 +45,7 @@ def test_a_stop_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_stop_can_be_asked_for_without_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is one as any other: it is a flag, and it may not take for ever; an event loop is told, and not interrupted."""
+    """It is one as any other, and may not take for ever; an event loop is told so, and not interrupted."""
     monkeypatch.setattr(control, "OVERDUE", 0.05)
     late: list[bool] = []
     with Control(overdue=lambda: late.append(True)) as asked:

@@ -55,9 +55,7 @@ def view(
 
             app = Top(str(asked.log), Choice(board), told, over)
             app.run(mouse=False)
+            if app.return_code and not control.stopped:
+                raise AnomalyError("The screen could not be drawn any more; textual has said above why.")
         worker.check()
-        if app.return_code and not control.stopped:
-            raise AnomalyError(
-                "The screen could not be drawn any more: the terminal is gone, or this is a fault of ours."
-            )
     return follower.tally

@@ -100,7 +100,8 @@ def test_long_actions_are_cut(make: Make) -> None:
     """What is kept of an action is bounded, however long the line was; a usual one is kept as it is."""
     board = Board()
     usual = make(command="x" * 3000)
-    long = make("u" * 256, query="q" * 9999, **{f"c{number}": "y" * 99_999 for number in range(99)})
+    long = make("u" * 256, query="q" * 9999, c0="y" * 99_999)
+    long.action.columns.update((f"c{number}", "y" * 99_999) for number in range(1, 99))
     board.write([usual, long])
     first, second = (entry.score for entry in board.entries())
     assert first is usual

@@ -114,7 +114,8 @@ def test_nothing_is_wider_than_its_place_or_steers(
 ) -> None:
     """Whatever users, columns and values hold, each line is printable, and fits from the narrowest layout on."""
     reason = Reason(ReasonKind.RARE_VALUE, name, value, (value,), 1, 2, 3.0)
-    score = make(user, 60.0, 60.0, host=user, query=value, reasons=(reason,), **{name: value})
+    score = make(user, 60.0, 60.0, host=user, query=value, reasons=(reason,))
+    score.action.columns[name] = value
     lines = [user_row(ALICE._replace(user=user, host=value), width, hosts=True).text]
     lines += [row.text for row in details(score, width)]
     lines.append(entry_row(Entry(1, score), max(width, 30)).text)
