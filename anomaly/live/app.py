@@ -233,7 +233,7 @@ class Top(App[None]):
         else:
             self._choice.next_entry_order()
             self._entries.follow = self._choice.entry_order == "newest"
-            self._entries.first()
+            self._entries.show(())  # the first of the order is looked at, wherever the chosen one goes
         self.look(anew=True)
 
     def action_follow(self) -> None:

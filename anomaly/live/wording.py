@@ -17,7 +17,7 @@ _WIDE, _MIDDLE = 72, 60
 
 _LONGEST = 1200  # of a value, in columns: many lines of it, and not a screen full
 _FLAT = "baseline"
-_NOTHING = "No reasons: nothing in it stands out."
+_NOTHING = "No reasons: no part of it stands out."
 _UNKNOWN = "No reasons: there is no model of this user."
 
 
@@ -65,7 +65,7 @@ def _user_line(
 
 def entry_header(width: int) -> str:
     """Name the parts of :func:`entry_row`."""
-    return _entry_line(width, "time", "user", "score", " risk", "severity", "action")
+    return visible(_entry_start(width, "time", "user", "score", " risk", "severity") + "action", width)
 
 
 def entry_row(entry: Entry, width: int) -> Row:
@@ -73,17 +73,15 @@ def entry_row(entry: Entry, width: int) -> Row:
     score = entry.score
     action = score.action
     word = _FLAT if action.baseline else _word(score.severity)
-    told = summary(action, width)
-    text = _entry_line(width, clock(action.time), action.user, points(score.score), points(score.risk), word, told)
-    return Row(text, score.severity)
+    start = _entry_start(width, clock(action.time), action.user, points(score.score), points(score.risk), word)
+    room = max(width - columns(start), 0)
+    return Row(start + visible(summary(action, room), room), score.severity)
 
 
-def _entry_line(width: int, time: str, user: str, score: str, risk: str, severity: str, told: str) -> str:
+def _entry_start(width: int, time: str, user: str, score: str, risk: str, severity: str) -> str:
     if width >= _MIDDLE:
-        before = f"{time:<14} {_cell(user, 10)} {score} {risk} {severity:<8} "
-    else:
-        before = f"{_cell(user, 8)} {score} {risk} {severity:<8} "
-    return before + visible(told, max(width - columns(before), 0))
+        return f"{time:<14} {_cell(user, 10)} {score} {risk} {severity:<8} "
+    return f"{_cell(user, 8)} {score} {risk} {severity:<8} "
 
 
 def details(score: Score, width: int) -> list[Row]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from textual.binding import Binding
 from textual.pilot import Pilot
 
 from anomaly.live.app import Top
 from anomaly.live.board import Board
 from anomaly.live.choice import Choice
+from anomaly.live.listing import Listing
 from anomaly.live.worker import Told
 from anomaly.records import Reason, ReasonKind
 from anomaly.sinks.visible import columns
@@ -196,9 +199,12 @@ def test_severities_and_orders(stage: Stage) -> None:
         await pilot.press("escape", "s")
         assert "Actions: highest score first" in stage.lines()
         assert stage.actions()[0].startswith("> 11-02 02:13:44 alice       55.0")
+        await pilot.press("s")
+        assert "Actions: highest risk first" in stage.lines()
+        assert stage.actions()[0].startswith("> 11-02 02:13:44 alice        3.0  27.0")
         await pilot.press("f")  # there is no end to be followed
         assert stage.actions()[0].startswith("> ")
-        await pilot.press("s", "s", "shift+tab", "s", "s", "s", "s")
+        await pilot.press("s", "shift+tab", "s", "s", "s", "s")
         assert stage.actions()[-1].startswith("> ")
         assert stage.lines()[-1].endswith("Users by name.")
 
@@ -246,6 +252,22 @@ def test_help_and_messages_are_pages(stage: Stage) -> None:
         assert stage.choice.paused
 
     stage.play(act)
+
+
+def test_the_page_about_it_names_every_key() -> None:
+    """docs/top.md fits the screen that it speaks of, and leaves no key out."""
+    page = (Path(__file__).parents[2] / "docs" / "top.md").read_text()
+    keys = {
+        key.strip()
+        for binding in (*Top.BINDINGS, *Listing.BINDINGS)
+        if isinstance(binding, Binding)
+        for key in binding.key.split(",")
+    }
+    names = {"question_mark": "?", "slash": "/", "g": "home", "G": "end"}
+    assert {key for key in keys if f"`{names.get(key, key)}`" not in page} == set()
+    picture = page.partition("```text\n")[2].partition("```")[0].splitlines()
+    assert len(picture) == 24
+    assert max(map(len, picture)) <= 80
 
 
 def test_a_message_is_shown_until_something_happens(make: Make) -> None:

@@ -101,7 +101,7 @@ def test_an_action_is_told_in_full(make: Make) -> None:
 
 def test_an_action_without_reasons_says_why(make: Make) -> None:
     """Nothing stands out, or nothing is known."""
-    assert "No reasons: nothing in it stands out." in [row.text for row in details(make(), 78)]
+    assert "No reasons: no part of it stands out." in [row.text for row in details(make(), 78)]
     unknown = details(make("eve", None, None, state="none"), 200)
     assert unknown[0].text.endswith("score -, risk - (no model, none)")
     assert unknown[1].text == "No reasons: there is no model of this user."
