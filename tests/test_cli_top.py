@@ -161,6 +161,23 @@ def test_the_terminal_is_left_as_it_was(
     assert not (tmp_path / "state").exists()
 
 
+def test_a_stop_that_nobody_asked_for_changes_nothing(
+    log: Path, models: Path, tmp_path: Path, terminals: list[Terminal]
+) -> None:
+    """Frozen and let go on, it draws on, ends when it is asked to, and leaves the terminal as it was."""
+    terminal = Terminal("-l", log, "--models", models, "--state", tmp_path / "state")
+    terminals.append(terminal)
+    terminal.await_(b"At the end of the log; 0 actions")
+    for number in (signal.SIGTSTP, signal.SIGSTOP, signal.SIGCONT):
+        terminal.process.send_signal(number)
+    os.write(terminal.master, b" ")
+    terminal.await_(b"paused, 0 came meanwhile")
+    assert terminal.seen.count(ALTERNATE) == 1
+    os.write(terminal.master, b"q")
+    assert terminal.ended() == 0
+    assert terminal.restored()
+
+
 def test_a_terminal_that_is_gone_is_not_waited_for(
     log: Path, models: Path, tmp_path: Path, terminals: list[Terminal]
 ) -> None:

@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from anomaly.live.board import Entry, Watched
 from anomaly.live.choice import Choice, Roll
+from anomaly.live.driver import SteadyDriver
 from anomaly.live.listing import Listing
 from anomaly.live.wording import (
     Row,
@@ -101,7 +102,7 @@ class Top(App[None]):
     ]
 
     def __init__(self, log: str, choice: Choice, told: Told, over: Callable[[], bool]) -> None:
-        super().__init__(ansi_color=True)
+        super().__init__(driver_class=SteadyDriver, ansi_color=True)
         self._where, self._choice, self._told, self._over = log, choice, told, over
         self._users: Roll[Watched] = Roll(lambda user: (user.host, user.user))
         self._entries: Roll[Entry] = Roll(lambda entry: entry.number, follow=True)
