@@ -40,7 +40,7 @@ _BEHIND = frozenset({"help", "messages", "filter", "pause", "severity", "sort", 
 
 _HELP = """\
 tab, shift+tab  go to the users, the actions, or the chosen one's details
-up, down, k, j  choose a row; pageup, pagedown, home and end as usual
+up, down, k, j  choose a row; pageup, pagedown, home and end, too
 enter           on a user: show that user's actions alone; everyone's again
 /               show only actions with a text in user, query or a value:
                 enter keeps it, escape takes it away
@@ -48,7 +48,7 @@ v               show notice and worse, warning and worse, critical; all again
 space           let the actions stand still, or go on; scoring goes on anyway
 s               sort the list you are in: users by risk, highest score, last
                 action, actions, name; actions by newest, score, risk
-f               keep to the newest action, or stay at the chosen one
+f               keep to the newest action (as end does), or to the chosen one
 m               messages
 escape          show all again
 q, ctrl+c       quit
@@ -176,8 +176,11 @@ class Top(App[None]):
             self._details.first()
             listing.refresh()
 
-    def on_listing_moved(self) -> None:
-        """Explain another action."""
+    def on_listing_moved(self, message: Listing.Moved) -> None:
+        """Explain another action; at the newest one, follow again."""
+        roll = self._entries
+        if message.listing.roll is roll and self._choice.entry_order == "newest":
+            roll.follow = roll.index == len(roll.rows) - 1
         self._tell()
         self._explain()
 

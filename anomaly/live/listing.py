@@ -55,15 +55,18 @@ class Listing(Widget, Generic[T], can_focus=True):
         Binding("enter", "take"),
     ]
 
-    class Moved(Message):
-        """Another row may have been chosen."""
-
-    class Taken(Message):
-        """Something is to be done with the chosen row."""
+    class _Told(Message):
+        """What a key did."""
 
         def __init__(self, listing: Listing[T]) -> None:
             super().__init__()
             self.listing = listing
+
+    class Moved(_Told):
+        """Another row may have been chosen."""
+
+    class Taken(_Told):
+        """Something is to be done with the chosen row."""
 
     def __init__(
         self,
@@ -128,7 +131,7 @@ class Listing(Widget, Generic[T], can_focus=True):
 
     def _moved(self) -> None:
         self.refresh()
-        self.post_message(self.Moved())
+        self.post_message(self.Moved(self))
 
 
 def _strip(text: str, width: int, style: Style) -> Strip:

@@ -135,9 +135,12 @@ def test_a_chosen_action_is_explained(stage: Stage) -> None:
         lines = stage.lines()
         assert '  new command "nmap", never seen in 12,034; usually ls, git' in lines
         assert "Actions: newest last; not following" in lines
-        await pilot.press("f")
-        assert "  command: git status" in stage.lines()
-        assert "Actions: newest last" in stage.lines()
+        for key in ("f", "end"):
+            await pilot.press(key)
+            assert "  command: git status" in stage.lines()
+            assert "Actions: newest last" in stage.lines()
+            await pilot.press("up", "tab", "down", "shift+tab")
+            assert "Actions: newest last; not following" in stage.lines()
 
     stage.play(act)
 
