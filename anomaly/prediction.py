@@ -113,7 +113,7 @@ def prepare(
         if saved is not None:
             parser.identities.update(saved.identities)
             scorer.restore(saved.users)
-            saved = None  # the text of a thousand states
+            saved = beside = None  # the text of a thousand states
         follower = Follower(
             source,
             parser,

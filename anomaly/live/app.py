@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from anomaly.live.board import Entry, Watched
 from anomaly.live.choice import Choice, Roll
 from anomaly.live.driver import SteadyDriver
 from anomaly.live.listing import Listing
+from anomaly.live.paper import HELP, Paper
 from anomaly.live.wording import (
     Row,
     details,
@@ -23,7 +23,6 @@ from anomaly.live.wording import (
     summed_up,
     user_header,
     user_row,
-    wrapped,
 )
 from anomaly.live.worker import Told
 from anomaly.sinks.visible import visible
@@ -37,28 +36,6 @@ _TELL = 8.0
 _KEYS = "q quit  ? help  / filter  space pause  v severity  s sort  f follow  tab pane"
 
 _BEHIND = frozenset({"help", "messages", "filter", "pause", "severity", "sort", "follow", "clear"})
-
-_HELP = """\
-tab, shift+tab  go to the users, the actions, or the chosen one's details
-up, down, k, j  choose a row; pageup, pagedown, home and end, too
-enter           on a user: show that user's actions alone; everyone's again
-/               show only actions with a text in user, query or a value:
-                enter keeps it, escape takes it away
-v               show notice and worse, warning and worse, critical; all again
-space           let the actions stand still, or go on; scoring goes on anyway
-s               sort the list you are in: users by risk, highest score, last
-                action, actions, name; actions by newest, score, risk
-f               keep to the newest action (as end does), or to the chosen one
-m               messages
-escape          show all again
-q, ctrl+c       quit
-
-score  how rare the action is for this user: 20 is 1 in 100, 30 is 1 in 1,000
-risk   the same of the user's last 100 actions; from 25 on it is a warning
-high   the highest score among the user's last 100 actions
-
-Nothing is stored: what models learn while this runs is forgotten at its end.
-"""
 
 
 class Top(App[None]):
@@ -247,30 +224,8 @@ class Top(App[None]):
 
     def action_help(self) -> None:
         """Say what the keys do."""
-        self.push_screen(Paper(_HELP.splitlines()))
+        self.push_screen(Paper(HELP.splitlines()))
 
     def action_messages(self) -> None:
         """Show what a person should know of the run."""
         self.push_screen(Paper(list(self._told.messages) or ["There are no messages."]))
-
-
-class Paper(Screen[None]):
-    """Lines to read, as long as somebody does."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,m,enter", "dismiss")]
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__()
-        self._lines = lines
-        self._roll: Roll[Row] = Roll(lambda row: row.text)
-
-    def compose(self) -> ComposeResult:
-        """Put the lines above the key that ends them."""
-        yield Listing(self._roll, lambda row, _: row, name="paper")
-        yield Static(" escape back", markup=False)
-
-    def on_resize(self) -> None:
-        """Break the lines anew."""
-        width = max(self.size.width - 2, 1)
-        self._roll.show([Row(part) for line in self._lines for part in wrapped(visible(line), width)])
-        self.query_one(Listing).refresh()

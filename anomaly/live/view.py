@@ -44,7 +44,7 @@ def view(
     if asked.begin == "checkpoint":
         beside = glimpse(asked.log, asked.state, asked.user, told.say)
     with prepare(asked, board, told.say, notifier=told, beside=beside) as follower:
-        board.expect(beside.risks())
+        board.expect((name, risk) for name, risk in beside.risks() if asked.user in (None, name))
         del beside  # the text of a thousand states
         with Worker(follower, control) as worker:
 

@@ -122,6 +122,15 @@ def test_users_of_a_checkpoint_are_shown_before_they_act(asked: Prediction, act:
 
     act(watch)
     assert view(Prediction(asked.log, asked.models, asked.state, None, follow=True), Control()).actions == 0
+
+    async def watch_bob(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, Top)
+        assert [user.user for user in app._users.rows] == ["bob"]
+        await pilot.press("q")
+
+    act(watch_bob)
+    view(Prediction(asked.log, asked.models, asked.state, "bob", follow=True), Control())
     (path,) = asked.state.glob("*.json")
     path.chmod(0o666)
     with pytest.raises(StateRefused):
