@@ -21,6 +21,7 @@ from anomaly import (
     cli_record,
     cli_report,
     cli_status,
+    cli_top,
     options,
     options_alerts,
     terminal,
@@ -102,6 +103,7 @@ main.add_command(cli_report.report)
 main.add_command(cli_alerts.alerts)
 main.add_command(cli_alerts.suppress)
 main.add_command(cli_alerts.feedback)
+main.add_command(cli_top.top)
 
 
 @main.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -32,10 +33,13 @@ class Control:
     ----------
     terminal
         Whether a person watches: then SIGHUP says that the terminal is gone, and asks to stop.
+    overdue
+        Called instead of raising :class:`Overdue`, for whom an event loop would not let it pass.
     """
 
-    def __init__(self, *, terminal: bool = False) -> None:
+    def __init__(self, *, terminal: bool = False, overdue: Callable[[], object] | None = None) -> None:
         self.stopped = False
+        self._late = overdue or _overdue
         self._asked_at = 0.0
         self._hangup = False
         self._terminal = terminal
@@ -45,6 +49,10 @@ class Control:
         """Whether a reload was asked for since this was last asked."""
         asked, self._hangup = self._hangup, False
         return asked
+
+    def stop(self) -> None:
+        """Ask to stop, as a signal would."""
+        self._stop(signal.SIGTERM, None)
 
     def __enter__(self) -> Self:
         handlers = {
@@ -66,7 +74,7 @@ class Control:
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         if self.stopped:
             if time.monotonic() - self._asked_at > _TWICE:
-                raise Overdue
+                self._late()
             return
         self.stopped, self._asked_at = True, time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, OVERDUE)
@@ -75,4 +83,8 @@ class Control:
         self._hangup = True
 
     def _overdue(self, _number: int, _frame: FrameType | None) -> None:
-        raise Overdue
+        self._late()
+
+
+def _overdue() -> None:
+    raise Overdue

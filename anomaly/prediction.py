@@ -1,34 +1,30 @@
-"""What ``predict`` puts together: which users, from where in the log, with which models."""
+"""What ``predict`` puts together: source, parser, models, scorer, alerts and sinks, and what is remembered."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 from anomaly import machine
-from anomaly.advice import nearest, shell_word
+from anomaly.advice import shell_word
+from anomaly.beside import Beside
 from anomaly.daemon import Follower
-from anomaly.errors import ConfigError, LogEmpty, LogError, ModelRefused, UnknownUser
+from anomaly.errors import ConfigError, LogEmpty
 from anomaly.harvest import nothing
-from anomaly.identity import NAMELESS
-from anomaly.learned import StoreKeeper
-from anomaly.model import Card
+from anomaly.learned import Keeper, StoreKeeper
 from anomaly.once import Say
-from anomaly.osquery import Parser, Skipped
+from anomaly.osquery import Parser
+from anomaly.outset import cards_of, claims_all, open_source
 from anomaly.registry import Registry
 from anomaly.renewal import Renewal, shown
 from anomaly.request import Again, Prediction
 from anomaly.response import Response
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import AlertSink, Sink
-from anomaly.sources.archive import locate, survey
 from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_name
-from anomaly.sources.interface import Position, Source
-from anomaly.sources.stdin import STDIN, StdinSource
-from anomaly.sources.tail import LogSource
+from anomaly.sources.interface import Source
+from anomaly.sources.stdin import STDIN
 from anomaly.spread import Spread
 from anomaly.spread_process import Post
 from anomaly.standings import ROOM
@@ -38,8 +34,6 @@ from anomaly.systemd import Notifier
 
 WORTHWHILE = 8 << 20
 """Bytes of backlog from which on it is spread over processes: each takes a third of a second to start."""
-
-_PEEKED = 2000
 
 
 @contextmanager
@@ -51,6 +45,7 @@ def prepare(
     alert_sinks: Sequence[AlertSink] = (),
     again: Again | None = None,
     notifier: Notifier | None = None,
+    beside: Beside | None = None,
 ) -> Iterator[Follower]:
     """Open everything that following a log needs, and close it again.
 
@@ -68,6 +63,8 @@ def prepare(
         Reads the settings anew, for a reload; without it they stay.
     notifier
         Told how it goes.
+    beside
+        What is known of another process that follows the log: nothing is locked or written then.
 
     Raises
     ------
@@ -85,14 +82,9 @@ def prepare(
     for card in cards:
         parser.identities.update(card.identities)
     with ExitStack() as stack:
-        file, saved, keeper, name = None, None, None, checkpoint_of(asked)
-        if name is not None:
-            file = stack.enter_context(CheckpointFile(asked.state, name))
-            keeper = StoreKeeper(store, name, say)
-            saved = file.load() if asked.begin == "checkpoint" else None
-            if file.set_aside:
-                say(file.set_aside)
-        source = stack.enter_context(_source(asked, saved, cards, say))
+        memory = _memory(stack, asked, store, beside, say)
+        name, saved = memory.name, memory.saved
+        source = stack.enter_context(open_source(asked, saved, cards, say))
         claims = claims_all(asked.log, asked.user, cards, say, asked.olddir)
         response = Response(asked, name, alert_sinks, say)
         del cards  # a thousand are some MiB, and a log is followed for weeks
@@ -107,7 +99,7 @@ def prepare(
                 only=asked.user,
                 claims=claims,
                 adapt=asked.adapt,
-                keeper=keeper,
+                keeper=memory.keeper,
                 background=background,
                 log=str(asked.log),
                 say=say,
@@ -117,13 +109,14 @@ def prepare(
             response.restore(saved)
             parser.identities.update(saved.identities)
             scorer.restore(saved.users)
-            saved = None  # the text of a thousand states
+            saved = beside = None  # the text of a thousand states
+            memory = memory._replace(saved=None)
         follower = Follower(
             source,
             parser,
             scorer,
             sink,
-            checkpoint=file,
+            checkpoint=memory.file,
             log=str(asked.log),
             shown=shown(asked.min_score),
             alerts=response.alerts,
@@ -143,6 +136,29 @@ def prepare(
         if asked.begin != "checkpoint":
             follower.save()  # killed before its first checkpoint, the next run would begin where training stopped
         yield follower
+
+
+class _Memory(NamedTuple):
+    """What a run remembers, and remembered."""
+
+    name: str | None
+    """Of the checkpoint; None where none is written."""
+    file: CheckpointFile | None = None
+    keeper: Keeper | None = None
+    saved: Checkpoint | None = None
+
+
+def _memory(stack: ExitStack, asked: Prediction, store: Store, beside: Beside | None, say: Say) -> _Memory:
+    if beside is not None:
+        return _Memory(None, None, beside.keeper(store), beside.checkpoint)
+    name = checkpoint_of(asked)
+    if name is None:
+        return _Memory(None)
+    file = stack.enter_context(CheckpointFile(asked.state, name))
+    saved = file.load() if asked.begin == "checkpoint" else None
+    if file.set_aside:
+        say(file.set_aside)
+    return _Memory(name, file, StoreKeeper(store, name, say), saved)
 
 
 def checkpoint_of(asked: Prediction) -> str | None:
@@ -182,73 +198,3 @@ def check_read(asked: Prediction, follower: Follower) -> str | None:
             f"None of these actions is {asked.user!r}'s. Who acted: anomaly users -l {shell_word(str(asked.log))}"
         )
     return None
-
-
-def cards_of(registry: Registry, user: str | None) -> list[Card]:
-    """Read what must be known of the models before anything else is; those of all users are loaded as they act."""
-    store = registry.store
-    if user is None:
-        if not registry.users():
-            raise UnknownUser(
-                f"There is no model in {store.directory} yet. Make models with: anomaly train --all-users -l LOG"
-            )
-        found = registry.cards()
-        if not found:
-            raise ModelRefused(f"None of the models in {store.directory} can be used.")
-        return found
-    stored = registry.ahead(user)
-    if stored is None:
-        known = f"There is no model of {user!r} in {store.directory}. {nearest(user, store.users())}"
-        raise UnknownUser(f"{known.rstrip()} Make one with: anomaly train --user NAME -l LOG")
-    return [stored.model.card]
-
-
-def _source(asked: Prediction, saved: Checkpoint | None, cards: list[Card], say: Say) -> Source:
-    if asked.log == STDIN:
-        return StdinSource(max_line=asked.max_line)
-    start: Position | Literal["start", "end"]
-    if asked.begin != "checkpoint":
-        start = asked.begin
-    else:
-        start = saved.position if saved else after_training(asked.log, cards, asked.olddir)
-    source = LogSource(asked.log, start=start, follow=asked.follow, max_line=asked.max_line, olddir=asked.olddir)
-    if asked.follow and not os.path.exists(asked.log):  # noqa: PTH110 - Path.exists raises where it may not look
-        say(f"{asked.log} is not there yet; waiting for it.")
-    return source
-
-
-def after_training(log: Path, cards: list[Card], olddir: Path | None = None) -> Position | Literal["start"]:
-    """Return where training stopped in this log: the earliest place, where models differ."""
-    ends = {end for card in cards for end in card.ends}
-    members = survey(log, olddir)
-    places = [(index, end.offset, end) for end in ends if (index := locate(members, end)) is not None]
-    return min(places, key=lambda place: place[:2])[2] if places else "start"
-
-
-def claims_all(log: Path, user: str | None, cards: list[Card], say: Say, olddir: Path | None) -> bool:
-    """Decide whether rows that name nobody are the user's: they are where the log names nobody at all."""
-    if user is None or user.startswith(NAMELESS):
-        return False
-    if cards[0].claims_host:
-        return True
-    if log == STDIN:
-        return False
-    found = _names_nobody(log, olddir)
-    if found:
-        say(f"{log} names no user: all of it is taken as {user!r}'s.")
-    return found
-
-
-def _names_nobody(log: Path, olddir: Path | None) -> bool:
-    parser, seen = Parser(), False
-    try:
-        with LogSource(log, start="start", follow=False, olddir=olddir) as source:
-            for line in source.read(_PEEKED, timeout=1.0):
-                parsed = parser.parse(line.data)
-                for action in () if isinstance(parsed, Skipped) else parsed:
-                    if not action.user.startswith(NAMELESS):
-                        return False
-                    seen = True
-    except LogError:
-        return False
-    return seen

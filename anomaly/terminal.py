@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import select
 import shutil
 import sys
 from collections.abc import Iterable
@@ -61,6 +62,13 @@ def _whole_writes(stream: TextIO) -> TextIO:
 def _check_output() -> None:
     if sys.stdout is None:
         raise AnomalyError("Standard output is closed; there is nowhere to write to.")
+
+
+def gone() -> bool:
+    """Say whether nobody sits at the terminal any more: of one that does not steer us, no signal says so."""
+    poll = select.poll()
+    poll.register(0, 0)
+    return bool(poll.poll(0))
 
 
 def watch() -> Watch:

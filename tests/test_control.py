@@ -44,6 +44,23 @@ def test_a_stop_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) ->
         assert time.monotonic() - begun < 15
 
 
+def test_a_stop_can_be_asked_for_without_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one as any other, and may not take for ever; an event loop is told so, and not interrupted."""
+    monkeypatch.setattr(control, "OVERDUE", 0.05)
+    late: list[bool] = []
+    with Control(overdue=lambda: late.append(True)) as asked:
+        asked.stop()
+        assert asked.stopped
+        assert not late
+        deadline = time.monotonic() + 15
+        while not late and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert late == [True]
+        monkeypatch.setattr(control, "_TWICE", 0.0)
+        asked.stop()
+        assert late == [True, True]
+
+
 def test_a_stop_in_time_leaves_no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
     """After it nothing is interrupted any more, and the handlers are those from before."""
     monkeypatch.setattr(control, "OVERDUE", 0.05)

@@ -14,7 +14,7 @@ import msgspec
 from anomaly.harvest import Period, Watch
 from anomaly.once import Say
 from anomaly.osquery import Action, Parser, Skipped
-from anomaly.prediction import cards_of, claims_all
+from anomaly.outset import cards_of, claims_all
 from anomaly.records import Score, Severity
 from anomaly.registry import Registry
 from anomaly.scoring import Scorer

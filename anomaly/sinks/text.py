@@ -58,7 +58,7 @@ class TextSink(Sink):
         action = score.action
         user = self._visible(action.user, _USER)
         user += " " * (_USER - columns(user))
-        before = f"{_clock(action.time):<14} {user} {_points(score.score)} {_points(score.risk)} "
+        before = f"{clock(action.time):<14} {user} {points(score.score)} {points(score.risk)} "
         room = self._width - columns(before) - _SEVERITY - 1
         what = self._visible(summary(action, room), room)
         yield f"{before}{self._severity(score)} {what}"
@@ -89,11 +89,12 @@ class TextSink(Sink):
         return visible(shown.encode(self._encoding, "backslashreplace").decode(self._encoding), limit)
 
 
-def _clock(seconds: int) -> str:
+def clock(seconds: int) -> str:
     """Month, day and time of day in UTC, as the log has it; empty where it has none."""
     stamp = timestamp(seconds)
     return "" if stamp is None else f"{stamp[5:10]} {stamp[11:19]}"
 
 
-def _points(value: float | None) -> str:
+def points(value: float | None) -> str:
+    """Write a score or a risk in five columns."""
     return f"{value:5.1f}" if value is not None and math.isfinite(value) else f"{'-':>5}"

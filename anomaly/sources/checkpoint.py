@@ -115,12 +115,7 @@ class CheckpointFile:
         """
         try:
             data = self._read()
-            if data is None:
-                return None
-            checkpoint = msgspec.json.decode(data, type=Checkpoint)
-            if checkpoint.schema == SCHEMA:
-                return checkpoint
-            reason = f"it has schema {checkpoint.schema}, this program writes {SCHEMA}"
+            return None if data is None else _decoded(data)
         except OSError as error:
             reason = str(error.strerror or error)
         except (ValueError, RecursionError) as error:
@@ -215,12 +210,7 @@ class CheckpointFile:
             descriptor = self._open(self.path.name, os.O_RDONLY)
         except FileNotFoundError:
             return None
-        with os.fdopen(descriptor, "rb") as file:
-            _refuse_unless_ours(self.path, os.fstat(descriptor), stat.S_ISREG)
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"it is larger than {MAX_BYTES} bytes")
-        return data
+        return _content(self.path, descriptor)
 
     def _write(self, name: str, pieces: Iterable[bytes]) -> None:
         descriptor = self._open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -240,6 +230,56 @@ class CheckpointFile:
         except OSError as error:
             raise _unusable(self._directory, error) from error
         self.set_aside = f"the checkpoint could not be read ({reason}) and is kept as {self._directory / bad}."
+
+
+def peek(directory: Path, name: str) -> Checkpoint | None:
+    """Return another process's checkpoint without a lock and without changing anything; None where there is none.
+
+    Raises
+    ------
+    StateRefused
+        The directory or the file could be somebody else's doing.
+    StateError
+        It cannot be read.
+    """
+    path = directory / f"{name}.json"
+    if directory.is_symlink():
+        raise StateRefused(_link(directory))
+    try:
+        folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | _OPEN)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"{directory} cannot be read: {error.strerror}.") from error
+    try:
+        _refuse_unless_ours(directory, os.fstat(folder), stat.S_ISDIR)
+        if _is_link(path.name, folder):
+            raise StateRefused(_link(path))
+        return _decoded(_content(path, os.open(path.name, os.O_RDONLY | _OPEN, dir_fd=folder)))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise StateError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    finally:
+        os.close(folder)
+
+
+def _content(path: Path, descriptor: int) -> bytes:
+    """Read an open checkpoint and close it; ValueError where it is too large."""
+    with os.fdopen(descriptor, "rb") as file:
+        _refuse_unless_ours(path, os.fstat(descriptor), stat.S_ISREG)
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES} bytes")
+    return data
+
+
+def _decoded(data: bytes) -> Checkpoint:
+    """Read a checkpoint; ValueError or RecursionError where it is none, or another program's."""
+    checkpoint = msgspec.json.decode(data, type=Checkpoint)
+    if checkpoint.schema != SCHEMA:
+        raise ValueError(f"it has schema {checkpoint.schema}, this program writes {SCHEMA}")
+    return checkpoint
 
 
 def _pieces(checkpoint: Checkpoint, users: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:

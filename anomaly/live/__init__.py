@@ -1,0 +1,1 @@
+"""What ``anomaly top`` shows: scores as they come, kept, chosen from, worded and drawn."""
