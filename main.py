@@ -4,7 +4,7 @@ Learns every user in the log who has no model yet, then scores each new action a
 commands are ``anomaly --help``.
 """
 
-from anomaly.cli import run
+from anomaly.cli_predict import run
 
 if __name__ == "__main__":
     run(prog_name="main.py")

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from anomaly import cli, options
+from anomaly import cli, cli_predict, options
 from anomaly.detectors.interface import Algorithm
 from anomaly.errors import AnomalyError
 from anomaly.records import Severity
@@ -103,7 +103,7 @@ def test_every_error_has_an_exit_code_of_its_own_that_readme_lists() -> None:
     codes = [error.exit_code for error in leaves(AnomalyError)]
     assert len(set(codes)) == len(codes)
     readme = (ROOT / "README.md").read_text()
-    assert all(f"| {code} |" in readme for code in (0, 1, *codes, cli.EXIT_FOUND))
+    assert all(f"| {code} |" in readme for code in (0, 1, *codes, cli_predict.EXIT_FOUND))
 
 
 def test_training_needs_to_know_whom() -> None:

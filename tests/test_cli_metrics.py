@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
-from anomaly import cli
+from anomaly import cli, cli_predict
 
 
 def run(command: str, log: Path, models: Path, state: Path, *words: str, environment: str | None = None) -> Result:
@@ -50,7 +50,7 @@ def test_a_wrong_address_is_an_error_before_anything_begins(log: Path, models: P
         "--metrics",
         "x",
     ]
-    result = CliRunner().invoke(cli.run, words)
+    result = CliRunner().invoke(cli_predict.run, words)
     assert result.exit_code == 2
     assert result.stderr == (
         "Error: --metrics x: give 127.0.0.1:PORT, [::1]:PORT or textfile:/PATH/anomaly.prom.\n"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly import cli, options
+from anomaly import cli, cli_predict, options
 from anomaly.config import Settings
 from anomaly.errors import ConfigError
 from anomaly.provenance import hidden, line_of, provenance, sheet
@@ -34,7 +34,7 @@ def commands(command: click.Command) -> Iterator[click.Command]:
 def flags() -> dict[str, list[click.Option]]:
     """Return the options of all commands, by the setting they are."""
     found: dict[str, list[click.Option]] = {}
-    for command in [*commands(cli.main), cli.run]:
+    for command in [*commands(cli.main), cli_predict.run]:
         for option in command.params:
             if isinstance(option, click.Option):
                 name = {"output": "format", "logs": "log"}.get(str(option.name), str(option.name))

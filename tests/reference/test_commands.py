@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from anomaly import cli, errors
+from anomaly import cli_predict, errors
 from anomaly.reference.commands import Described, _described, described, exit_codes, variables
 from tests.test_cli import commands
 
@@ -55,5 +55,5 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     """Ascending, each with what it means."""
     found = dict(exit_codes())
     assert found[errors.LogMissing.exit_code] == "There is no such file."
-    assert {0, 1, 2, cli.EXIT_FOUND} <= set(found)
+    assert {0, 1, 2, cli_predict.EXIT_FOUND} <= set(found)
     assert list(found) == sorted(found)
