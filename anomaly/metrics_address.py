@@ -43,17 +43,17 @@ def place(text: str) -> Served | Written:
         path = Path(text.removeprefix(_FILE))
         if not path.is_absolute() or path.suffix != ".prom" or "\0" in text:
             raise ConfigError(
-                f"--metrics {text}: node_exporter reads files that end in .prom; give textfile:/PATH/anomaly.prom."
+                f"{text}: node_exporter reads files that end in .prom; give textfile:/PATH/anomaly.prom."
             )
         return Written(path)
     match = _ADDRESS.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
-        raise ConfigError(f"--metrics {text}: give 127.0.0.1:PORT, [::1]:PORT or textfile:/PATH/anomaly.prom.")
+        raise ConfigError(f"{text}: give 127.0.0.1:PORT, [::1]:PORT or textfile:/PATH/anomaly.prom.")
     host = match["six"] or match["host"]
     host = "127.0.0.1" if host == "localhost" else host
     if not _is_loopback(host):
         raise ConfigError(
-            f"--metrics {text}: metrics name users and say who is suspected, and there is no password before them;"
+            f"{text}: metrics name users and say who is suspected, and there is no password before them;"
             " so only 127.0.0.1 and [::1] are taken. For other machines, put a proxy that asks for one before it,"
             " or give textfile:/PATH/anomaly.prom to node_exporter."
         )

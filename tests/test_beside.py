@@ -139,7 +139,7 @@ def test_what_was_learned_may_be_gone(watch: Watch, more: list[Action]) -> None:
 
 def test_a_checkpoint_that_is_none_is_said_and_left_alone(watch: Watch) -> None:
     """It is the daemon's to put aside."""
-    (path,) = watch.state.glob("*.json")
+    (path,) = watch.state.glob("*[0-9a-f].json")
     path.write_bytes(b"{")
     path.chmod(0o600)
     assert glimpse(watch.log, watch.state, None, watch.said.append).checkpoint is None
@@ -151,7 +151,7 @@ def test_a_checkpoint_that_is_none_is_said_and_left_alone(watch: Watch) -> None:
 
 def test_a_checkpoint_that_others_could_have_written_is_refused(watch: Watch) -> None:
     """Nothing is believed that the daemon would not believe."""
-    (path,) = watch.state.glob("*.json")
+    (path,) = watch.state.glob("*[0-9a-f].json")
     path.chmod(0o666)
     with pytest.raises(StateRefused, match=r"or give another directory with --state\."):
         glimpse(watch.log, watch.state, None, watch.said.append)
@@ -160,7 +160,7 @@ def test_a_checkpoint_that_others_could_have_written_is_refused(watch: Watch) ->
 @pytest.mark.parametrize("what", ["file", "directory"])
 def test_a_link_is_refused(watch: Watch, what: str) -> None:
     """Somebody else may turn it."""
-    (path,) = watch.state.glob("*.json") if what == "file" else (watch.state,)
+    (path,) = watch.state.glob("*[0-9a-f].json") if what == "file" else (watch.state,)
     away = path.with_name("away")
     path.rename(away)
     path.symlink_to(away)

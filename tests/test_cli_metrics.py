@@ -39,7 +39,10 @@ def test_a_wrong_address_is_an_error_before_anything_begins(log: Path, models: P
     """Exit code 2, and no state was made; also where the original's words are used, before any training."""
     result = run("predict", log, models, tmp_path / "state", "--all-users", "--metrics", "0.0.0.0:9469")
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: --metrics 0.0.0.0:9469: metrics name users and say who is suspected,")
+    assert (
+        "Invalid value for '--metrics': 0.0.0.0:9469: metrics name users and say who is suspected,"
+        in result.stderr
+    )
     words = [
         "-l",
         str(log),

@@ -33,7 +33,7 @@ def test_an_address_that_others_reach_is_refused_with_the_way_out(text: str) -> 
     with pytest.raises(ConfigError) as refused:
         place(text)
     assert str(refused.value) == (
-        f"--metrics {text}: metrics name users and say who is suspected, and there is no password before them;"
+        f"{text}: metrics name users and say who is suspected, and there is no password before them;"
         " so only 127.0.0.1 and [::1] are taken. For other machines, put a proxy that asks for one before it,"
         " or give textfile:/PATH/anomaly.prom to node_exporter."
     )

@@ -88,7 +88,7 @@ def test_a_file_a_variable_a_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (("--budget", "0"), "0.0 is not in the range 0<x<=10000.0."),
         (("--alert-on", "none"), "'none' is not one of 'notice', 'warning', 'critical'."),
         (("--alert", ""), "the address is empty."),
-        (("--metrics", "9477"), "--metrics 9477: give 127.0.0.1:PORT, [::1]:PORT or textfile:/PATH/anomaly.prom."),
+        (("--metrics", "9477"), "9477: give 127.0.0.1:PORT, [::1]:PORT or textfile:/PATH/anomaly.prom."),
         (("--metrics", "host:0"), "so only 127.0.0.1 and [::1] are taken."),
         (("--suppressions", ""), "the path is empty."),
     ],

@@ -131,7 +131,7 @@ def test_users_of_a_checkpoint_are_shown_before_they_act(asked: Prediction, act:
 
     act(watch_bob)
     view(Prediction(asked.log, asked.models, asked.state, "bob", follow=True), Control())
-    (path,) = asked.state.glob("*.json")
+    (path,) = asked.state.glob("*[0-9a-f].json")
     path.chmod(0o666)
     with pytest.raises(StateRefused):
         view(Prediction(asked.log, asked.models, asked.state, None, follow=True), Control())
