@@ -226,7 +226,8 @@ def test_4_scoring_memory_is_bounded(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, scorer: Callable[[Path], Scorer], event: Event
 ) -> None:
     """After the bounded caches are full, ever new values, users and numbers of users take no more memory."""
-    monkeypatch.setattr("anomaly.tokenizer._CACHE", 64)
+    monkeypatch.setattr("anomaly.lookup._CACHE", 64)
+    monkeypatch.setattr("anomaly.detectors.lstm._ENTERING", 64)
     monkeypatch.setattr("anomaly.tokenizer._ACTIONS", 16)
     monkeypatch.setattr("anomaly.scoring._MOST_NAMES", 64)
     mine = scorer(trained.models)

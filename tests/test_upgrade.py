@@ -13,8 +13,8 @@ from anomaly.cli import main
 from anomaly.sources.checkpoint import checkpoint_name
 
 WRITTEN = Path(__file__).parent / "upgrade" / "before-alerts.tar.gz"
-"""By commit 58c6251: alice's model of 900 simulated actions (BOTH), the state after 1,100, a log of 1,300, and what
-that version made of the last 200."""
+"""By commit 58c6251: alice's model of 900 simulated actions (BOTH), the state after 1,100, a log of 1,300, and
+what that version made of the last 200."""
 
 
 @pytest.fixture
