@@ -110,6 +110,8 @@ class Reports:
         lines
             The lines skipped so far, by reason.
         """
+        if not lines and not any(met.values()):
+            return  # as after nearly every batch
         for name, sentence in _MET.items():
             count = met.get(name, 0) - self._told[name]
             if count > 0 and self._due(name):

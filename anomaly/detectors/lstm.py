@@ -117,6 +117,8 @@ class Lstm(Detector):
             raise ValueError("the counts are of another vocabulary")
         if window.ndim != 2 or len(window) != len(recent) or not ((window >= 0) & (window < size)).all():
             raise ValueError("the window does not fit the vocabulary")
+        if not window.any(axis=1).all():
+            raise ValueError("the window holds an action of no token")
         if not all(0.0 <= share <= 1.0 for share in shares):
             raise ValueError("the weights of the counts are none")
         self.kernel, self.recurrent, self.bias = kernel, recurrent, bias
