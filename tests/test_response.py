@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from anomaly import prediction
+from anomaly import outset
 from anomaly.alert_journal import told
 from anomaly.answering import answer
 from anomaly.daemon import Follower
@@ -166,7 +166,7 @@ def test_without_a_checkpoint_nothing_is_kept(
         path = tmp_path / "input"
         path.write_bytes(data)
         with path.open("rb") as stdin:
-            monkeypatch.setattr(prediction, "StdinSource", partial(StdinSource, stdin))
+            monkeypatch.setattr(outset, "StdinSource", partial(StdinSource, stdin))
             with prepare(asked, here.scores, here.said.append, alert_sinks=sinks) as follower:
                 assert (follower.alerts is None) is not bool(sinks)
                 follower.run()
