@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import pytest
+from hypothesis import settings
 
 from anomaly.detectors.interface import Algorithm, Detector, Evidence
 from anomaly.detectors.lstm import Foreseen
@@ -24,6 +25,9 @@ from anomaly.scoring import Scorer
 from anomaly.store import Store
 from anomaly.tokens import Tokens
 from tests.browsing import Browser
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's to say
+settings.load_profile("untimed")
 
 BEGIN = 1_793_000_000
 """Time of the sample log's first line; nothing in a model may be dated otherwise."""

@@ -65,7 +65,7 @@ def test_a_problem_has_an_exit_code_of_its_own(words: list[str], tmp_path: Path)
     assert f"         $ ls -l {tmp_path / 'none'}" in result.stdout
     assert second
     assert result.stderr.startswith("1 problem, ")
-    assert "| 21 | `doctor` has found a problem |" in (ROOT / "README.md").read_text()
+    assert "| 21 | `doctor` has found a problem;" in (ROOT / "README.md").read_text()
 
 
 def test_as_json_it_is_a_line_a_check(words: list[str]) -> None:

@@ -135,7 +135,8 @@ class TestTokens:
                 one = Action(5, "ws1", "alice", name[0], "added", {name[1]: value})
                 found, shared = tokenizer.encode(one), log.everyone.encode(one)
                 if left.get(name, Counter())[value] >= 2:
-                    assert found == shared
+                    # Of the value: the kind may have been left out by itself.
+                    assert [part[1] for part in found] == [part[1] for part in shared]
                 else:
                     assert found.ids[1] != shared.ids[1]
                     assert found.marks[1] != 0 == shared.marks[1]
