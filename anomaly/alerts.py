@@ -92,7 +92,7 @@ class Alerting:
                 alerts += self._over_by(score.action, alarms=alarms)
             if alarms:
                 alerts += self._count(score)
-            if self._excused and score.score is not None:
+            if self._excused and score.risk is not None:  # one that came, or could have come, into the window
                 self._count_down(key_of(score.action))
         return alerts
 

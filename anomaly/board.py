@@ -146,7 +146,7 @@ class Board:
                 continue
             self.alerts[alert.severity] += 1
             row = self._rows.get((alert.host, alert.user))
-            if row is not None:
+            if row is not None and alert.first // _DAY == row.day:  # in a backlog the row may be days ahead
                 row.alerts += 1
 
     def failed(self, sink: str) -> None:

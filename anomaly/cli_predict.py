@@ -154,6 +154,8 @@ def _predict(ctx: click.Context, output: str) -> Tally:
             ) as follower,
             _exposed(ctx.params["metrics"], follower.board),
         ):
+            if terminal_watches and asked.follow:
+                terminal.say(f"Following {asked.log}: each new action is shown as it is written. Ctrl-C ends it.")
             tally = follower.run(control)
             remark = check_read(asked, follower)
     except Overdue:

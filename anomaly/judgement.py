@@ -34,6 +34,8 @@ class _Piece(NamedTuple):
     batch: list[Tokens]
     admit: list[bool]
     """Whether each comes into the window."""
+    silenced: list[int]
+    """Which do not since they are suppressed: of them the window says nothing."""
 
 
 class _Course(NamedTuple):
@@ -54,7 +56,7 @@ def judge(
     """Judge a user's actions, and move the user's state past them.
 
     Baseline rows are shown and not judged. ``say`` is told, as a sentence, when the user has drifted. ``silences``
-    says of an action whether it is suppressed: then it is judged, and does not come into the window.
+    says of an action whether it is suppressed: then it does not come into the window, and has a score but no risk.
     """
     scores: list[Score] = []
     begin = 0
@@ -67,7 +69,7 @@ def judge(
         piece = _next(user, turn, begin, silences)
         evidence = user.stored.model.detector.judge(user.state, piece.batch, piece.admit)
         course = _follow(user, evidence, piece.admit)
-        scores += _scores(user, piece, evidence, course.risks)
+        scores += _scores(user, piece, evidence, _told(course.risks, piece.silenced))
         user.note([action for (_, action), let_in in zip(piece.turn, piece.admit, strict=True) if let_in])
         if course.odds and user.adaptation is not None:
             _learn(user, user.adaptation, piece, course, say)
@@ -81,15 +83,20 @@ def _next(user: Standing, turn: Turn, begin: int, silences: Callable[[Action], b
     room = user.adaptation.room if user.adaptation is not None else WINDOW
     batch: list[Tokens] = []
     admitted: list[bool] = []
+    silenced: list[int] = []
     for _, action in turn[begin : begin + WINDOW]:
         if action.baseline or not room:
             break
         tokens = encode(action)
-        let_in = (silences is None or not silences(action)) and admit(keys_of(action, tokens))
+        if silences is not None and silences(action):
+            silenced.append(len(batch))
+            let_in = False
+        else:
+            let_in = admit(keys_of(action, tokens))
         batch.append(tokens)
         admitted.append(let_in)
         room -= let_in
-    return _Piece(turn[begin : begin + len(batch)], batch, admitted)
+    return _Piece(turn[begin : begin + len(batch)], batch, admitted, silenced)
 
 
 def _follow(user: Standing, evidence: Evidence, admit: list[bool]) -> _Course:
@@ -108,20 +115,31 @@ def _follow(user: Standing, evidence: Evidence, admit: list[bool]) -> _Course:
     return _Course(risks, odds)
 
 
-def _scores(user: Standing, piece: _Piece, evidence: Evidence, risks: list[float]) -> list[Score]:
+def _told(risks: list[float], silenced: list[int]) -> Sequence[float | None]:
+    """Return what is shown of risks: of what is suppressed none, or the last would stand for as long as all is."""
+    if not silenced:
+        return risks
+    shown: list[float | None] = list(risks)
+    for number in silenced:
+        shown[number] = None
+    return shown
+
+
+def _scores(user: Standing, piece: _Piece, evidence: Evidence, risks: Sequence[float | None]) -> list[Score]:
     rare, reference = user.stored.model.calibration.action.scores(evidence.action.tolist()), user.reference
     scores = []
     figures = zip(piece.turn, rare, evidence.surprise.tolist(), risks, strict=True)
     for number, ((identity, action), score, surprise, risk) in enumerate(figures):
-        explained = score >= EXPLAINED or risk >= EXPLAINED_RISK
-        reasons = _explain(user, piece, evidence, number, risk) if explained else ()
+        window = risk is not None and risk >= EXPLAINED_RISK
+        reasons = _explain(user, piece, evidence, number, window=window) if window or score >= EXPLAINED else ()
         scores.append(Score(identity, action, score, risk, surprise, reference, reasons))
     return scores
 
 
-def _explain(user: Standing, piece: _Piece, evidence: Evidence, number: int, risk: float) -> tuple[Reason, ...]:
+def _explain(
+    user: Standing, piece: _Piece, evidence: Evidence, number: int, *, window: bool
+) -> tuple[Reason, ...]:
     model, (_, action), tokens = user.stored.model, piece.turn[number], piece.batch[number]
-    window = risk >= EXPLAINED_RISK
     reasons = explain(model.tokenizer, model.detector, evidence.details, number, action, tokens, window=window)
     hour = unusual_hour(action.time, model.card.hours, model.card.days)
     return (*reasons, hour) if hour else reasons

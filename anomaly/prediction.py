@@ -84,6 +84,7 @@ def prepare(
     with ExitStack() as stack:
         memory = _memory(stack, asked, store, beside, say)
         name, saved = memory.name, memory.saved
+        is_new = saved is None and name is not None
         source = stack.enter_context(open_source(asked, saved, cards, say))
         claims = claims_all(asked.log, asked.user, cards, say, asked.olddir)
         response = Response(asked, name, alert_sinks, say)
@@ -133,8 +134,10 @@ def prepare(
         else:
             follower.reload = lambda: say("A log that is scored to its end by --jobs is scored as it was begun.")
         response.attach(follower)
-        if asked.begin != "checkpoint":
-            follower.save()  # killed before its first checkpoint, the next run would begin where training stopped
+        if asked.begin != "checkpoint" or (is_new and asked.log.exists()):
+            # Killed before its first checkpoint, the next run would begin where training stopped; and whoever asks
+            # for the status of a quiet log would be told nothing.
+            follower.save()
         yield follower
 
 

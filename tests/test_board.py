@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,6 +178,8 @@ def test_an_alert_counts_once_however_often_it_is_brought_up_to_date(board: Boar
     board.take([score()])
     board.alerted([alert(), alert(update=1), alert("nobody", severity=Severity.CRITICAL)])
     assert board.alerts == {Severity.WARNING: 1, Severity.CRITICAL: 1}
+    assert [row.alerts for row in board.rows()] == [1]
+    board.alerted([msgspec.structs.replace(alert(), first=1, last=1)])  # of a day that a backlog has left behind
     assert [row.alerts for row in board.rows()] == [1]
     board.failed("webhook")
     board.failed("webhook")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from anomaly.sinks.interface import AlertSink, Sink
 from anomaly.sources.stdin import STDIN, StdinSource
 from anomaly.spread import Spread
 from anomaly.standing import Standing
+from anomaly.suppression import Suppression
+from anomaly.suppression_edit import add
 
 if TYPE_CHECKING:
     from tests.conftest import Event
@@ -321,3 +324,19 @@ def test_a_checkpoint_of_the_version_before_is_gone_on_from(here: Place, event: 
     here.run(*scans(event, 2, later_than(here)))
     assert len(here.scores.scores) == count + 2
     assert here.said == []
+
+
+def test_what_is_suppressed_has_a_score_and_no_risk(here: Place, event: Event) -> None:
+    """A user of whom all is suppressed does not stay at the risk that was last: nothing moves it any more."""
+    here.run(*scans(event, 40, later_than(here)))
+    assert here.scores.scores[-1].risk is not None
+    add(here.state / "suppressions.toml", Suppression(id="x", user="alice", expires=date(2100, 1, 1)))
+    follower = here.run(*scans(event, 5, later_than(here)))
+    assert [(score.score is None, score.risk) for score in here.scores.scores[-5:]] == [(False, None)] * 5
+    assert [row.risk for row in follower.board.rows() if row.user == "alice"] == [None]
+
+
+def test_a_quiet_log_has_a_checkpoint_too(here: Place) -> None:
+    """A run that begins where training stopped says so at once: who asks for its status is not told nothing."""
+    with here.prepare():
+        assert here.checkpoint["position"]["offset"] > 0
