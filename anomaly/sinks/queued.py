@@ -142,7 +142,7 @@ def ended(
 ) -> bool:
     """Wait for a thread that was told to end, and interrupt it when its time is over; say whether it has ended.
 
-    Its time begins when it was told, on the clock of :func:`time.monotonic`, and not when somebody waits for it: of
+    Its time begins when it was told (on the clock of :func:`time.monotonic`), not when somebody waits for it: of
     several that were told together, each ends while another is waited for.
     """
     if thread is None:

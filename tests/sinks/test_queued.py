@@ -138,7 +138,7 @@ def test_a_fault_of_ours_is_not_silent() -> None:
 
 
 def test_the_time_to_end_begins_with_the_word_to_stop() -> None:
-    """Queues that nothing can interrupt end within one patience if they are told together, however many they are."""
+    """Queues that nothing can interrupt end within one patience if they are told together."""
 
     class Deaf(Recorder):
         def interrupt(self) -> None:

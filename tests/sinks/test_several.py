@@ -136,7 +136,7 @@ def test_no_alerts_are_no_call() -> None:
 
 
 def test_losses_without_a_failed_call_are_counted(alerts: Alerts) -> None:
-    """What a receiver refuses afterwards counts as failures too, and what a failed call lost is not counted twice."""
+    """What a receiver refuses afterwards counts too, and what a failed call lost is not counted twice."""
     hook, full = Fake(), Fake(OSError(errno.ENOBUFS, "full"))
     failed: list[str] = []
     several = Several([("hook", hook), ("full", full)], lambda _: None, Clock())
