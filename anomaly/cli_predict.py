@@ -120,7 +120,8 @@ def _check_alerts(addresses: Sequence[str], output: str) -> None:
     kinds = {parse(address).kind for address in addresses}
     if output != "text" and "-" in kinds:
         raise ConfigError(
-            f"Alerts to - would stand among scores in {output}. Send them elsewhere, or show scores by --format text."
+            f"Alerts to - would stand among scores in {output}. Send them elsewhere, or show scores by"
+            " --format text."
         )
 
 
