@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from anomaly import cli
+from anomaly import cli, feedback, suppression
 from anomaly.identity import Identities
 from anomaly.model import UserModel
 from anomaly.sinks.spool import Entry, Spool
@@ -140,6 +140,18 @@ def test_alerts_that_a_webhook_did_not_take_go(place: Place) -> None:
     assert not any(b"alice" in path.read_bytes() for path in where.iterdir())
     with closing(Spool(where)) as spool:
         assert (spool.head(), spool.waiting) == (Entry("1", bodies[1]), 1)
+
+
+def test_the_page_tells_what_is_kept_and_said(place: Place) -> None:
+    """Every file that a watch leaves has its row on the page, and the example has the words of the command."""
+    page = (Path(__file__).parents[1] / "docs" / "privacy.md").read_text()
+    place.alerts("alice")
+    ends = {path.name.partition("-")[2].partition(".")[2] for path in place.state.glob("*-*")} - {"lock"}
+    assert {"json", "status.json", "alerts.ndjson"} <= ends
+    rows = [f"`state/NAME.{end}`" for end in ends]
+    rows += [f"`state/{feedback.FILE}`", f"`state/{suppression.FILE}`", "`state/spool/*/*/`"]
+    assert [row for row in rows if f"| {row} |" not in page] == []
+    assert place.run("forget", "alice", answer="y\n").stderr.replace(": y\n", ": ") in page.replace(": y\n", ": ")
 
 
 def test_it_asks_and_takes_no_for_an_answer(place: Place) -> None:
