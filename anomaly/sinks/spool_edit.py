@@ -22,7 +22,7 @@ class Found(NamedTuple):
     """A file of a spool with alerts of the user."""
 
     path: Path
-    count: int
+    alerts: int
 
 
 def spools(root: Path) -> list[Path]:
@@ -49,7 +49,9 @@ def find(spool: Path, user: str) -> list[Found]:
     """
     found = []
     with opened(spool) as folder:
-        for name in _files(folder) if folder is not None else ():
+        if folder is None:
+            return []
+        for name in _files(folder):
             try:
                 lines = (read(folder, name) or b"").splitlines()
             except ValueError as error:
