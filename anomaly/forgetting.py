@@ -173,9 +173,13 @@ class Forgetting:
                 files = spool_edit.find(spool, self.user)
             except ValueError as error:
                 raise StateError(f"{error}. Delete it, if it is yours.") from error
-            for path, count in files:
+            if count := sum(file.alerts for file in files):
                 what = _several(count, "alert", " to a webhook")
-                yield Trace(what, path, lambda path=path: spool_edit.take_out(path, self.user))  # type: ignore[misc]  # bound at once
+                yield Trace(what, spool, lambda files=files: self._deliver_none(files))  # type: ignore[misc]  # bound at once
+
+    def _deliver_none(self, files: list[spool_edit.Found]) -> None:
+        for file in files:
+            spool_edit.take_out(file.path, self.user)
 
     def _in_ledgers(self) -> Iterator[Trace]:
         """Find what people wrote of the user: answers to alerts, and what is suppressed for him alone."""

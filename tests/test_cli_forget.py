@@ -135,8 +135,7 @@ def test_alerts_that_a_webhook_did_not_take_go(place: Place) -> None:
         assert (refused.exit_code, refused.stdout) == (10, "")
         assert place.everything() == before
     result = place.run("forget", "alice", "--yes")
-    assert f"1 alert to a webhook: {where / 'refused.ndjson'}\n" in result.stdout
-    assert f"2 alerts to a webhook: {where / '00000000000000000001.seg'}\n" in result.stdout
+    assert f"3 alerts to a webhook: {where}\n" in result.stdout
     assert not any(b"alice" in path.read_bytes() for path in where.iterdir())
     with closing(Spool(where)) as spool:
         assert (spool.head(), spool.waiting) == (Entry("1", bodies[1]), 1)
