@@ -29,7 +29,7 @@ Not erased, since anomaly does not keep it, or not by user:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be erased, and leave it.")
 def forget(user: str, models: Path, state: Path, yes: bool, dry_run: bool) -> None:
-    """Erase everything that is kept of a user: models, what they learned, states, counts and alerts.
+    """Erase everything that is kept of a user: models, what they learned, states, counts, alerts, answers.
 
     USER is the exact name that "anomaly models list" shows. No watch may run with the state directory meanwhile.
 

@@ -13,6 +13,7 @@ import click
 
 from anomaly import cli_train, options, options_alerts, terminal
 from anomaly.cli_errors import Explained
+from anomaly.errors import ConfigError
 
 if TYPE_CHECKING:
     from anomaly.board import Board
@@ -91,6 +92,7 @@ def run(
     from anomaly.detectors.interface import Algorithm
     from anomaly.enrolment import Enrolment
 
+    _check_alerts(ctx.params["alerts"], output)
     cli_train.learn(Enrolment((log,), models, Algorithm(algorithm), keep=True, olddir=olddir))
     _predict(ctx, output)
 
@@ -109,6 +111,20 @@ def _asked(parameters: Mapping[str, Any]) -> Prediction:
     )
 
 
+def _check_alerts(addresses: Sequence[str], output: str) -> None:
+    """Refuse addresses that do not fit, before anything is learned; who gives none pays nothing."""
+    if not addresses:
+        return
+    from anomaly.sinks.address import parse
+
+    kinds = {parse(address).kind for address in addresses}
+    if output != "text" and "-" in kinds:
+        raise ConfigError(
+            f"Alerts to - would stand among scores in {output}. Send them elsewhere, or show scores by"
+            " --format text."
+        )
+
+
 @contextmanager
 def _alert_sinks(asked: Prediction) -> Iterator[Sequence[AlertSink]]:
     """Open what alerts go to; who gives no address pays nothing."""
@@ -119,7 +135,8 @@ def _alert_sinks(asked: Prediction) -> Iterator[Sequence[AlertSink]]:
     from anomaly.sinks.address import open_sinks
 
     spool = asked.state / "spool" / (checkpoint_of(asked) or "stdin")
-    with closing(open_sinks(asked.alerts, spool=spool, say=terminal.say)) as sinks:
+    stdout = terminal.standard_output()
+    with closing(open_sinks(asked.alerts, spool=spool, say=terminal.say, stdout=stdout)) as sinks:
         yield (sinks,)
 
 
@@ -139,6 +156,7 @@ def _predict(ctx: click.Context, output: str) -> Tally:
     from anomaly.systemd import Notifier
 
     asked = _asked(ctx.params)
+    _check_alerts(asked.alerts, output)
     terminal_watches = sys.stdout is not None and sys.stdout.isatty()
     try:
         with (

@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 import platformdirs
@@ -20,6 +20,7 @@ DEFAULT_LOG = "/var/log/osquery/osqueryd.results.log"
 MOST_ALERTS = 10_000.0
 """Largest budget of alerts per user and day: more is no budget."""
 
+_NO_CHOICE = "Invalid enum value "  # as msgspec begins
 _ALGORITHMS = ("LSTM", "OCSVM", "BOTH")
 _Place = Annotated[str, msgspec.Meta(min_length=1)]
 _Sink = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
@@ -32,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     log: _Place | msgspec.UnsetType = msgspec.UNSET
     models: _Place | msgspec.UnsetType = msgspec.UNSET
     state: _Place | msgspec.UnsetType = msgspec.UNSET
-    format: Literal["text", "json"] | msgspec.UnsetType = msgspec.UNSET
+    format: Literal["text", "json", "ecs"] | msgspec.UnsetType = msgspec.UNSET
     min_score: Annotated[float, msgspec.Meta(ge=0, le=100)] | msgspec.UnsetType = msgspec.UNSET
     adapt: bool | msgspec.UnsetType = msgspec.UNSET
     olddir: _Place | msgspec.UnsetType = msgspec.UNSET
@@ -65,11 +66,24 @@ def load(path: Path) -> dict[str, Any]:
     try:
         settings = msgspec.convert(found, Settings)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path} does not fit: {error}.") from error
+        raise ConfigError(f"{path} does not fit: {_said(error)}") from error
     values: dict[str, Any] = msgspec.to_builtins(settings)
     for key, reason in _misfits(values):
-        raise ConfigError(f"{path} does not fit: {reason} - at `$.{key}`.")
+        raise ConfigError(f"{path} does not fit: {key}: {reason}")
     return values
+
+
+def _said(error: msgspec.ValidationError) -> str:
+    """Say in the words of the file what msgspec says of its place in a structure."""
+    what, _, where = str(error).rpartition(" - at `$.")
+    key = where.removesuffix("`")
+    if not what:
+        return f"{error}."
+    known = get_args(get_args(get_type_hints(Settings).get(key))[0]) if what.startswith(_NO_CHOICE) else ()
+    if known:
+        value = what.removeprefix(_NO_CHOICE).strip("'")
+        return f"{key}: there is no {value[:40]!r}. {nearest(value, known)}"
+    return f"{key}: {what[:1].lower()}{what[1:]}."
 
 
 def _misfits(values: dict[str, Any]) -> Iterator[tuple[str, str]]:

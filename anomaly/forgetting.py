@@ -1,7 +1,7 @@
 """Erasing a user: what there is of him in models and states, and its removal.
 
-Everything is found before anything is removed, and is removed under the locks of all checkpoints, so that no watch
-writes back what was erased. A removal that was interrupted is finished by doing it again.
+Everything is found before anything is removed, and is removed under the locks of all checkpoints and spools, so
+that no watch writes back what was erased. A removal that was interrupted is finished by doing it again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from anomaly.alert_journal import SUFFIX as JOURNAL
 from anomaly.alerts import Alerting
 from anomaly.errors import StateError, StateLocked, UnknownUser
 from anomaly.identity import capped, keys
+from anomaly.sinks import spool_edit
 from anomaly.sources.checkpoint import MAX_BYTES, Checkpoint, CheckpointFile
 from anomaly.statusfile import decode
 from anomaly.store import Store
@@ -63,18 +64,20 @@ class Forgetting:
             One runs.
         """
         with ExitStack() as stack:
-            for name in self._names():
-                try:
+            try:
+                for name in self._names():
                     self._held[name] = stack.enter_context(CheckpointFile(self._state, name))
-                except StateLocked as error:
-                    raise StateLocked(
-                        f"A watch works with {self._state}, and would write back what is erased. Stop it first."
-                    ) from error
+                for spool in self._spools():
+                    stack.enter_context(spool_edit.held(spool))
+            except StateLocked as error:
+                raise StateLocked(
+                    f"A watch works with {self._state}, and would write back what is erased. Stop it first."
+                ) from error
             yield
 
     def traces(self) -> list[Trace]:
         """Find what is kept; raises UnknownUser where that is nothing."""
-        found = [*self._in_states(), *self._in_ledgers(), *self._in_models()]
+        found = [*self._in_states(), *self._in_spools(), *self._in_ledgers(), *self._in_models()]
         if not found:
             known = nearest(self.user, self._store.users())
             raise UnknownUser(f"Nothing is kept of {self.user!r} here. {known}".rstrip())
@@ -159,6 +162,24 @@ class Forgetting:
         if len(rest) < len(lines):
             what = _several(len(lines) - len(rest), "alert")
             yield Trace(what, self._state / file, lambda: self._replace(file, b"".join(rest)))
+
+    def _spools(self) -> list[Path]:
+        return spool_edit.spools(self._state / "spool")
+
+    def _in_spools(self) -> Iterator[Trace]:
+        """Find alerts that wait for a webhook, or that it would not have."""
+        for spool in self._spools():
+            try:
+                files = spool_edit.find(spool, self.user)
+            except ValueError as error:
+                raise StateError(f"{error}. Delete it, if it is yours.") from error
+            if count := sum(file.alerts for file in files):
+                what = _several(count, "alert", " to a webhook")
+                yield Trace(what, spool, lambda files=files: self._deliver_none(files))  # type: ignore[misc]  # bound at once
+
+    def _deliver_none(self, files: list[spool_edit.Found]) -> None:
+        for file in files:
+            spool_edit.take_out(file.path, self.user)
 
     def _in_ledgers(self) -> Iterator[Trace]:
         """Find what people wrote of the user: answers to alerts, and what is suppressed for him alone."""

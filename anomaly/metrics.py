@@ -63,7 +63,12 @@ def _of_run(board: Board) -> Iterator[Metric]:
     # A rate needs the zero before the first one.
     yield _counters("anomaly_scores", "Actions by severity.", "severity", _NONE | _named(tally.severities))
     yield _counters("anomaly_alerts", "Alerts, each counted once.", "severity", _NONE | _named(board.alerts))
-    yield _counters("anomaly_sink_failures", "Writings that failed.", "sink", board.failures)
+    yield _counters(
+        "anomaly_sink_failures",
+        "Writings that failed, and times that alerts were found to be lost.",
+        "sink",
+        board.failures,
+    )
     yield _counter("anomaly_checkpoint_errors", "Checkpoints that could not be written.", tally.checkpoint_errors)
     yield _gauge("anomaly_checkpoint_age_seconds", "Time since a checkpoint held all that was read.", board.unsafe)
     yield _gauge("anomaly_loop_age_seconds", "Time since the loop came by; above 10 it hangs.", board.silent)

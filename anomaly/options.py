@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from anomaly.config import DEFAULT_LOG, default_directory, load
@@ -49,6 +50,17 @@ class UserName(click.types.StringParamType):
 
         models = ctx.params.get("models") or default_directory("models")
         return [CompletionItem(name) for name in users(models, incomplete)]
+
+
+class _Format(click.Choice[str]):
+    """How tables are printed. A file or a variable may say what only scores can be: then it is our own JSON."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """Take a flag by its word; what was said of scores in general is for programs here too."""
+        source = ctx.get_parameter_source(param.name) if ctx and param and param.name else None
+        if value == "ecs" and source in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
+            value = "json"
+        return super().convert(value, param, ctx)
 
 
 _PATH = Place()
@@ -226,7 +238,7 @@ def output_format(function: F) -> F:
     return click.option(
         "--format",
         "output",
-        type=click.Choice(("text", "json")),
+        type=_Format(("text", "json")),
         envvar="ANOMALY_FORMAT",
         default="text",
         show_default=True,

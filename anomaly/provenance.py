@@ -17,13 +17,14 @@ from anomaly import options, options_alerts
 from anomaly.config import Settings
 from anomaly.errors import ConfigError
 from anomaly.sinks.visible import columns, visible
+from anomaly.suppression import FILE
 
 _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     options.algorithm,
     options.log,
     options.models,
     options.state,
-    options.output_format,
+    options.score_format,
     options.min_score,
     options.adapt,
     options.olddir,
@@ -84,7 +85,7 @@ def provenance(values: Mapping[str, Any], path: Path | None) -> list[Setting]:
     for name in Settings.__struct_fields__:
         parameter = _PARAMETERS.get(name, name)
         source = context.get_parameter_source(parameter)
-        value = hidden(context.params[parameter])
+        value = hidden(_chosen(context, parameter))
         if source is ParameterSource.ENVIRONMENT:
             found.append(Setting(name, value, "environment", str(variables[parameter])))
         elif source is ParameterSource.DEFAULT_MAP:
@@ -144,6 +145,12 @@ def sheet(settings: list[Setting]) -> Iterator[str]:
         for piece in (piece for value in values for piece in _pieces(value, room)):
             yield begin + piece
             begin = " " * (left + middle + 4)
+
+
+def _chosen(context: click.Context, parameter: str) -> Any:  # noqa: ANN401 - of any setting
+    """Return a value; the default of suppressions depends on another setting, so click has none."""
+    value = context.params[parameter]
+    return context.params["state"] / FILE if parameter == "suppressions" and value is None else value
 
 
 def _command() -> click.Command:

@@ -31,8 +31,7 @@ def say(text: str) -> None:
 
 def sink(output: str) -> Sink:
     """Return where scores go: ``json``, ``ecs``, or ``text``, in colour on a terminal that wants it."""
-    _check_output()
-    stream = _whole_writes(sys.stdout)
+    stream = standard_output()
     if output == "json":
         from anomaly.sinks.ndjson import NdjsonSink
 
@@ -46,6 +45,12 @@ def sink(output: str) -> Sink:
     colour = stream.isatty() and not os.environ.get("NO_COLOR")
     width = shutil.get_terminal_size((80, 24)).columns if stream.isatty() else 80
     return TextSink(stream, colour=colour, width=width)
+
+
+def standard_output() -> TextIO:
+    """Return standard output; an error where it is closed."""
+    _check_output()
+    return _whole_writes(sys.stdout)
 
 
 def _whole_writes(stream: TextIO) -> TextIO:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from anomaly import cli
+from anomaly import cli, cli_predict
 from anomaly.alert_journal import AlertJournal
 from anomaly.alerts import Alerting
 from anomaly.osquery import Action
@@ -187,3 +187,32 @@ def test_help_is_light() -> None:
         "import anomaly.prediction; assert 'tomlkit' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_alerts_among_the_scores(log: Path, models: Path, tmp_path: Path) -> None:
+    """``--alert -`` shows alerts on standard output, between the lines of the scores."""
+    words = ("--all-users", "-l", log, "--models", models, "--state", tmp_path, "--no-follow", "--from", "start")
+    result = run("predict", *words, "--alert-on", "notice", "--alert", "-", "--min-score", 100)
+    assert result.exit_code == 0, result.output
+    (journal,) = tmp_path.glob("*.alerts.ndjson")
+    told = [json.loads(line)["update"] for line in journal.read_text().splitlines()]
+    assert told
+    assert result.stdout.count("anomaly feedback") == told.count(0)
+
+
+@pytest.mark.parametrize("form", ["json", "ecs"])
+def test_alerts_do_not_mix_with_scores_for_programs(form: str, log: Path, tmp_path: Path) -> None:
+    """A line of text between lines of JSON is refused before anything is learned, as is what is no address."""
+    words = ["-l", str(log), "--models", str(tmp_path / "m"), "--state", str(tmp_path / "s"), "--format", form]
+    error = (
+        f"Error: Alerts to - would stand among scores in {form}. Send them elsewhere, or show scores by"
+        " --format text.\n"
+    )
+    for given in (
+        CliRunner().invoke(cli.main, ["predict", "--all-users", *words, "--alert", "-"]),
+        CliRunner().invoke(cli_predict.run, words, env={"ANOMALY_ALERTS": "syslog: -"}),
+    ):
+        assert (given.exit_code, given.stdout, given.stderr) == (2, "", error)
+    given = CliRunner().invoke(cli_predict.run, [*words, "--alert", "sylog:"])
+    assert (given.exit_code, given.stdout) == (2, "")
+    assert not list(tmp_path.iterdir())

@@ -72,7 +72,7 @@ def test_a_file_that_is_in_order(file: Path) -> None:
     [
         ("bugdet = 3", "{file} has an unknown key 'bugdet'. Did you mean 'budget'?"),
         ("[alert]\non = 'x'", "{file} has an unknown key 'alert'. Did you mean 'alerts'?"),
-        ("budget = 'x'", "{file} does not fit: Expected `float`, got `str` - at `$.budget`."),
+        ("budget = 'x'", "{file} does not fit: budget: expected `float`, got `str`."),
     ],
 )
 def test_a_file_that_is_not(file: Path, text: str, error: str) -> None:
@@ -94,3 +94,28 @@ def test_settings_of_alerts_do_not_disturb_other_commands(tmp_path: Path) -> Non
     file = tmp_path / "anomaly.toml"
     file.write_text('budget = 3\nmetrics = "127.0.0.1:9477"\nalerts = ["text"]\n')
     assert run("-c", file, "models", "list", "--models", tmp_path / "m").exit_code == 0
+
+
+def test_a_format_of_scores_alone_disturbs_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file or a variable says of scores is JSON of our own for tables; as a flag it is refused."""
+    file = tmp_path / "anomaly.toml"
+    file.write_text('format = "ecs"\n')
+    words = ("models", "list", "--models", tmp_path / "m")
+    assert run(*words, "--format", "ecs").exit_code == 2
+    assert run("-c", file, *words).exit_code == 0
+    rows = {row["name"]: row for row in map(json.loads, run("-c", file, "config", "show").stdout.splitlines())}
+    assert (rows["format"]["value"], rows["format"]["origin"]) == ("ecs", "file")
+    monkeypatch.setenv("ANOMALY_FORMAT", "ecs")
+    assert run(*words).exit_code == 0
+    assert run("config", "show").stdout.startswith('{"name": "algorithm"')
+
+
+def test_the_default_of_suppressions_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a file of the state directory, wherever that is, and not none."""
+    monkeypatch.setenv("ANOMALY_STATE", str(tmp_path))
+    monkeypatch.delenv("ANOMALY_SUPPRESSIONS", raising=False)
+    rows = {
+        row["name"]: row for row in map(json.loads, run("config", "show", "--format", "json").stdout.splitlines())
+    }
+    assert rows["suppressions"]["value"] == str(tmp_path / "suppressions.toml")
+    assert rows["suppressions"]["origin"] == "default"

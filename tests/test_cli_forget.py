@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from anomaly import cli
+from anomaly import cli, feedback, suppression
 from anomaly.identity import Identities
 from anomaly.model import UserModel
+from anomaly.sinks.spool import Entry, Spool
 from anomaly.sources.checkpoint import Checkpoint, CheckpointFile
 from anomaly.store import Store
 from anomaly.store_layout import encode_user
@@ -118,6 +120,37 @@ def test_the_words_say_what_was_erased_and_what_was_not(place: Place) -> None:
         "- scores and alerts that went elsewhere (the journal, files, other machines),\n"
         "  metrics, reports and backups\n"
     )
+
+
+def test_alerts_that_a_webhook_did_not_take_go(place: Place) -> None:
+    """What waits for a webhook, or was refused by it, is erased; while somebody delivers it, nothing is."""
+    where = place.state / "spool" / "stdin" / "0123456789abcdef"
+    bodies = [json.dumps({"user": user, "host": "ws1"}) for user in ("alice", "bob", "alice")]
+    with closing(Spool(where)) as spool:
+        spool.append([Entry(str(number), body) for number, body in enumerate(bodies)])
+        assert spool.head()
+        spool.bury("HTTP 403")
+        before = place.everything()
+        refused = place.run("forget", "alice", "--yes")
+        assert (refused.exit_code, refused.stdout) == (10, "")
+        assert place.everything() == before
+    result = place.run("forget", "alice", "--yes")
+    assert f"3 alerts to a webhook: {where}\n" in result.stdout
+    assert not any(b"alice" in path.read_bytes() for path in where.iterdir())
+    with closing(Spool(where)) as spool:
+        assert (spool.head(), spool.waiting) == (Entry("1", bodies[1]), 1)
+
+
+def test_the_page_tells_what_is_kept_and_said(place: Place) -> None:
+    """Every file that a watch leaves has its row on the page, and the example has the words of the command."""
+    page = (Path(__file__).parents[1] / "docs" / "privacy.md").read_text()
+    place.alerts("alice")
+    ends = {path.name.partition("-")[2].partition(".")[2] for path in place.state.glob("*-*")} - {"lock"}
+    assert {"json", "status.json", "alerts.ndjson"} <= ends
+    rows = [f"`state/NAME.{end}`" for end in ends]
+    rows += [f"`state/{feedback.FILE}`", f"`state/{suppression.FILE}`", "`state/spool/*/*/`"]
+    assert [row for row in rows if f"| {row} |" not in page] == []
+    assert place.run("forget", "alice", answer="y\n").stderr.replace(": y\n", ": ") in page.replace(": y\n", ": ")
 
 
 def test_it_asks_and_takes_no_for_an_answer(place: Place) -> None:

@@ -343,5 +343,5 @@ def test_sample_settings() -> None:
         "budget": 3,
         "suppressions": "/var/lib/anomaly/suppressions.toml",
         "alerts": ["file:/var/log/anomaly/alerts.ndjson"],
-        "metrics": "127.0.0.1:9477",
+        "metrics": "127.0.0.1:9469",
     }

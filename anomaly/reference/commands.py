@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import click
 
-from anomaly import cli, cli_predict, errors
+from anomaly import cli, cli_doctor, cli_predict, errors
 from anomaly.errors import AnomalyError
 
 _EXAMPLE = "\b\nExample:"
@@ -49,7 +49,12 @@ def described() -> list[Described]:
 
 def exit_codes() -> list[tuple[int, str]]:
     """Return what the program ends with, and why, ascending."""
-    codes = {0: "Done, or stopped.", cli_predict.EXIT_FOUND: "predict --fail-on has seen that severity, or worse."}
+    codes = {
+        0: "Done, or stopped.",
+        cli_predict.EXIT_FOUND: "predict --fail-on has seen that severity, or worse.",
+        cli_doctor.EXIT_PROBLEM: "doctor has found a problem; status --fail-if-behind: a log is not watched, or a"
+        " line of it has waited longer.",
+    }
     codes |= {error.exit_code: _first_line(error) for error in _errors()}
     codes[AnomalyError.exit_code] = "An error that has no code of its own."
     return sorted(codes.items())

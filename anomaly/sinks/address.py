@@ -47,6 +47,11 @@ _OPTIONS = {
     "http": ("format", "token_file", "token_env"),
     "https": ("format", "token_file", "token_env", "ca"),
 }
+# Behind the sign of the other kinds. A receiver may have a format of its own, but nobody has our files of secrets.
+_MISPLACED = {
+    "?": re.compile(r"#(format|facility|rfc|ca|token_file|token_env)="),
+    "#": re.compile(r"[?&](token_file|token_env)="),
+}
 _WORD = re.compile(r"[a-z0-9+]{1,20}")
 _PORTS = {"syslog+udp": 514, "syslog+tcp": 514, "syslog+tls": 6514}
 # Not auth, from which conf/rsyslog-osquery.conf feeds osquery: alerts would be actions to be scored.
@@ -98,15 +103,25 @@ def parse(address: str) -> Address:
         raise ConfigError(f"There is no kind of address for alerts{called}. {nearest(kind[:40], _OPTIONS)}")
     if kind == "file" and not place:
         raise ConfigError("The address file: needs a path, as in file:/var/log/anomaly/alerts.ndjson")
+    if (found := _MISPLACED[_mark(kind)].search(place)) is not None:
+        wrong = found[0][0]
+        raise ConfigError(
+            f"Options of an address of kind {kind} stand behind {_mark(kind)}, not behind {wrong}:"
+            f" write {_mark(kind)}{found[1]}=..."
+        )
     return Address(kind, place, _options(kind, query))
+
+
+def _mark(kind: str) -> str:
+    """Return what options of an address stand behind."""
+    return "#" if kind in ("http", "https") else "?"
 
 
 def _options(kind: str, text: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text))
     except ValueError as error:
-        mark = "#" if kind.startswith("http") else "?"
-        raise ConfigError(f"Options of an address are written {mark}NAME=VALUE&NAME=VALUE.") from error
+        raise ConfigError(f"Options of an address are written {_mark(kind)}NAME=VALUE&NAME=VALUE.") from error
     found: dict[str, str] = {}
     for name, value in pairs:
         if name not in _OPTIONS[kind]:

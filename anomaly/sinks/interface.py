@@ -44,6 +44,9 @@ class AlertSink(ABC):
     def reopen(self) -> None:  # noqa: B027 - most sinks hold no file
         """Open anew what was renamed or replaced meanwhile: a log after its rotation, a secret."""
 
+    def stop(self) -> None:  # noqa: B027 - most sinks have nothing that takes time to end
+        """Begin to end what ``close`` waits for, without waiting: where many are closed, they end together."""
+
     def close(self) -> None:  # noqa: B027 - most sinks hold nothing
         """Release what the sink holds."""
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 ROOM = 10_000
 """Messages that wait at most; a longer outage of the receiver loses what comes after them."""
 
 PATIENCE = 1.0
-"""Seconds that closing waits for what is still to be handed on."""
+"""Seconds from being told to stop within which something may still be handed on; half of that more, to end."""
+
+LEAST = 0.05
+"""Seconds that a thread has to end once it is interrupted, however late that is."""
 
 ENDED = "the thread that hands them on has ended, which is a fault of anomaly: restart it, and report it"
 
@@ -55,7 +59,7 @@ class Queue:
         self._waiting: deque[bytes] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._is_closing = False
+        self._is_closing, self._told = False, 0.0
         self.lost = 0
         """Messages that will not be handed on."""
         self._trouble: str | None = None
@@ -88,18 +92,18 @@ class Queue:
             self._changed.notify()
         return refused
 
-    def close(self, patience: float = PATIENCE) -> int:
-        """Hand on what can be within so many seconds; return how many are lost by closing."""
+    def stop(self) -> None:
+        """Let the thread hand on what it can, and end."""
         with self._changed:
-            self._is_closing = True
+            if not self._is_closing:
+                self._is_closing, self._told = True, time.monotonic()
             self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(patience)
-            if self._thread.is_alive():
-                self._carrier.interrupt()
-                self._thread.join(patience / 2)
+
+    def close(self, patience: float = PATIENCE) -> int:
+        """Hand on what can be within so many seconds of ``stop``; return how many are lost by closing."""
+        self.stop()
         # A thread that is left looks for an address, which nothing can interrupt; it ends with the process.
-        if self._thread is None or not self._thread.is_alive():
+        if ended(self._thread, self._told, self._carrier.interrupt, patience):
             self._carrier.close()
         with self._changed:
             left = len(self._waiting)
@@ -131,3 +135,20 @@ class Queue:
             while not self._waiting and not self._is_closing:
                 self._changed.wait()
             return self._waiting[0] if self._waiting else None
+
+
+def ended(
+    thread: threading.Thread | None, told: float, interrupt: Callable[[], None], patience: float = PATIENCE
+) -> bool:
+    """Wait for a thread that was told to end, and interrupt it when its time is over; say whether it has ended.
+
+    Its time begins when it was told (on the clock of :func:`time.monotonic`), not when somebody waits for it: of
+    several that were told together, each ends while another is waited for.
+    """
+    if thread is None:
+        return True
+    thread.join(max(told + patience - time.monotonic(), 0.0))
+    if thread.is_alive():
+        interrupt()
+        thread.join(max(told + 1.5 * patience - time.monotonic(), LEAST))
+    return not thread.is_alive()

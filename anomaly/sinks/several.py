@@ -20,7 +20,7 @@ class Standing(NamedTuple):
 
     label: str
     failures: int
-    """Calls that failed."""
+    """Calls that failed, and times that alerts were found to be lost without one."""
     health: Health
 
 
@@ -31,7 +31,10 @@ class _One:
         self.label, self.sink = label, sink
         self.failures = 0
         self.said_at: float | None = None
-        self.said_lost = 0
+        self.said = 0, 0
+        """How many waited and were lost when that was last said."""
+        self.lost = 0
+        """How many of the lost have been counted."""
         self.is_troubled = False
 
 
@@ -57,7 +60,7 @@ class Several(AlertSink):
         self._sinks = [_One(label, sink) for label, sink in sinks]
         self._say, self._clock = say, clock
         self.failed: Callable[[str], None] = lambda _: None
-        """Called with the name of a sink each time that a call of it fails, for who counts."""
+        """Called with the name of a sink each time that a call of it fails or it has lost more, for who counts."""
 
     def write(self, alerts: Sequence[Alert]) -> None:
         """Hand the alerts to all; raises only BrokenPipeError: whoever read our output has closed it."""
@@ -70,20 +73,30 @@ class Several(AlertSink):
         """Let each open anew what was renamed or replaced."""
         self._each(lambda sink: sink.reopen())
 
+    def stop(self) -> None:
+        """Let each begin to end."""
+        self._each(lambda sink: sink.stop())
+
     def close(self) -> None:
-        """Close all, and say what is lost by that."""
+        """Close all, and say what waits or is lost after that. All end at once, so this is no longer than one."""
+        self.stop()
         for one in self._sinks:
             one.said_at = None
-        self._each(lambda sink: sink.close())
+        try:
+            self._each(lambda sink: sink.close())
+        finally:
+            for one in self._sinks:
+                self._last_word(one)
 
     def check(self) -> None:
         """Say what is in the way of delivering, and when that is over. For calling now and then."""
         for one in self._sinks:
             health = one.sink.health()
-            if health.trouble or health.lost > one.said_lost:
+            self._count(one, health)
+            if health.trouble or health.lost > one.said[1]:
                 counts = f"{health.waiting:,} wait, {health.lost:,} are lost"
                 if self._tell(one, f"{health.trouble or 'some cannot be handed on'} ({counts})."):
-                    one.said_lost, one.is_troubled = health.lost, True
+                    one.said, one.is_troubled = health[:2], True
             elif one.is_troubled:
                 one.is_troubled = False
                 self._say(f"Alerts to {one.label} go through again.")
@@ -106,14 +119,34 @@ class Several(AlertSink):
             except BrokenPipeError as error:
                 broken = error
             except (OSError, AnomalyError) as error:
-                one.failures += 1
-                self.failed(one.label)
+                self._fail(one)
                 reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-                if self._tell(one, f"{reason.rstrip('.')}."):
-                    with suppress(OSError):
-                        one.said_lost = one.sink.health().lost
+                is_said = self._tell(one, f"{reason.rstrip('.')}.")
+                with suppress(OSError):
+                    health = one.sink.health()
+                    one.lost = health.lost  # by this call, which has been counted
+                    if is_said:
+                        one.said = health[:2]
         if broken is not None:
             raise broken
+
+    def _count(self, one: _One, health: Health) -> None:
+        if health.lost > one.lost:
+            one.lost = health.lost
+            self._fail(one)
+
+    def _fail(self, one: _One) -> None:
+        one.failures += 1
+        self.failed(one.label)
+
+    def _last_word(self, one: _One) -> None:
+        """Say how it ended, where that has not been said: a minute's first word is soon too small."""
+        health = one.sink.health()
+        self._count(one, health)
+        if health[:2] not in ((0, 0), one.said):
+            counts = f"{health.waiting:,} wait for the next run, {health.lost:,} are lost"
+            self._say(f"Alerts to {one.label}, at the end: {counts}.")
+            one.said = health[:2]
 
     def _tell(self, one: _One, what: str) -> bool:
         now = self._clock()

@@ -29,9 +29,16 @@ SEGMENT = 1 << 20
 DEAD_ROOM = 16 << 20
 """Bytes of what receivers would not have that are kept for people to look at."""
 
-_POSITION = re.compile(rb"([0-9]{20}) ([0-9]{10})")
-_SEGMENT = re.compile(r"([0-9]{20})\.seg")
-_CURSOR, _DEAD, _LOCK, _FRESH = "cursor", "refused.ndjson", "lock", ".new"
+CURSOR, REFUSED, LOCK = "cursor", "refused.ndjson", "lock"
+"""Files of a spool besides its segments."""
+
+POSITION = re.compile(rb"([0-9]{20}) ([0-9]{10})")
+"""What the cursor holds: a segment's number, and how many of its lines are done."""
+
+NAME = re.compile(r"([0-9]{20})\.seg")
+"""What a segment is called."""
+
+_FRESH = ".new"
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -73,7 +80,7 @@ class Spool:
         self._locked = self._place = -1
         try:
             self._lock()
-            self._place = os.open(_CURSOR, os.O_RDWR | os.O_CREAT | _OPEN, 0o600, dir_fd=self._folder)
+            self._place = os.open(CURSOR, os.O_RDWR | os.O_CREAT | _OPEN, 0o600, dir_fd=self._folder)
             self._segments = self._found()
         except BaseException:
             self.close()
@@ -161,8 +168,8 @@ class Spool:
         self._place = self._locked = self._folder = -1
 
     def _lock(self) -> None:
-        self._locked = os.open(_LOCK, os.O_RDWR | os.O_CREAT | _OPEN, 0o600, dir_fd=self._folder)
-        if (reason := refusal(self._where / _LOCK, os.fstat(self._locked))) is not None:
+        self._locked = os.open(LOCK, os.O_RDWR | os.O_CREAT | _OPEN, 0o600, dir_fd=self._folder)
+        if (reason := refusal(self._where / LOCK, os.fstat(self._locked))) is not None:
             raise StateRefused(reason)
         try:
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -176,7 +183,7 @@ class Spool:
         with suppress(FileNotFoundError):
             os.unlink(_FRESH, dir_fd=self._folder)
         found = {}
-        for name in sorted(filter(_SEGMENT.fullmatch, os.listdir(self._folder))):
+        for name in sorted(filter(NAME.fullmatch, os.listdir(self._folder))):
             status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
                 found[name] = _Segment(status.st_size, self._read(name).count(b"\n"))
@@ -186,13 +193,13 @@ class Spool:
         # Behind what was handed on last, too: the cursor must never mean another segment.
         last = max((int(name[:20]) for name in self._segments), default=self._cursor[0])
         name = f"{last + 1:020}.seg"
-        _replace(self._folder, name, segment)
+        replace(self._folder, name, segment)
         self._segments[name] = _Segment(len(segment), segment.count(b"\n"))
 
     @property
     def _cursor(self) -> tuple[int, int]:
         """Give the number of the segment that was handed on last, and how many of its lines were."""
-        match = _POSITION.fullmatch(os.pread(self._place, 64, 0))
+        match = POSITION.fullmatch(os.pread(self._place, 64, 0))
         return (int(match[1]), int(match[2])) if match else (0, 0)
 
     def _load(self, done: int) -> None:
@@ -228,7 +235,7 @@ class Spool:
         self._load(0)
 
     def _keep(self, line: bytes) -> bool:
-        descriptor = os.open(_DEAD, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _OPEN, 0o600, dir_fd=self._folder)
+        descriptor = os.open(REFUSED, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _OPEN, 0o600, dir_fd=self._folder)
         try:
             if os.fstat(descriptor).st_size + len(line) > DEAD_ROOM:
                 return False
@@ -251,7 +258,7 @@ def _folder(directory: Path) -> int:
     return folder
 
 
-def _replace(folder: int, name: str, data: bytes) -> None:
+def replace(folder: int, name: str, data: bytes) -> None:
     """Write a file that is whole under its name, or not there."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(_FRESH, flags, 0o600, dir_fd=folder)

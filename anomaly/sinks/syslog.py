@@ -61,6 +61,10 @@ class SyslogSink(AlertSink):
             return local_message(alert, facility=self._facility, longest=self._longest, now=time.time())
         return message(alert, facility=self._facility, longest=self._longest, encode=self._encode)
 
+    def stop(self) -> None:
+        """Send what is left, and no more."""
+        self._queue.stop()
+
     def close(self) -> None:
         """Send what can be sent within a second; raises OSError where some are lost."""
         if lost := self._queue.close():

@@ -16,11 +16,8 @@ from anomaly.records import Alert
 from anomaly.sinks.formats import Encode
 from anomaly.sinks.http_post import Post
 from anomaly.sinks.interface import AlertSink, Health
-from anomaly.sinks.queued import ENDED
+from anomaly.sinks.queued import ENDED, ended
 from anomaly.sinks.spool import Entry, Spool
-
-PATIENCE = 1.0
-"""Seconds that closing waits for the post in hand."""
 
 LATEST = 3600.0
 """Seconds that a receiver may make us wait (Retry-After); one that says more is asked earlier."""
@@ -126,7 +123,7 @@ class WebhookSink(AlertSink):
         self._courier = Courier(spool, post)
         self._changed = threading.Condition()
         self._has_news = self._is_asked = self._is_closing = False
-        self._lost = 0
+        self._lost, self._told = 0, 0.0
         self._thread: threading.Thread | None = None
         if spool.waiting:
             self._begin()
@@ -155,17 +152,17 @@ class WebhookSink(AlertSink):
             self._is_asked = True
             self._changed.notify()
 
+    def stop(self) -> None:
+        """Begin no other post."""
+        with self._changed:
+            if not self._is_closing:
+                self._is_closing, self._told = True, time.monotonic()
+            self._changed.notify()
+
     def close(self) -> None:
         """Stop; what waits is delivered by the next run."""
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(PATIENCE)
-            if self._thread.is_alive():
-                self._post.interrupt()
-                self._thread.join(PATIENCE / 2)
-        if self._thread is None or not self._thread.is_alive():
+        self.stop()
+        if ended(self._thread, self._told, self._post.interrupt):
             self._post.close()
         # One that is left looks for an address, and ends with the process; what it would take out stays.
         self._spool.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from anomaly import cli_predict, errors
+from anomaly import cli_doctor, cli_predict, cli_status, errors
 from anomaly.reference.commands import Described, _described, described, exit_codes, variables
 from tests.test_cli import commands
 
@@ -56,4 +56,6 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     found = dict(exit_codes())
     assert found[errors.LogMissing.exit_code] == "There is no such file."
     assert {0, 1, 2, cli_predict.EXIT_FOUND} <= set(found)
+    assert cli_status.EXIT_BEHIND == cli_doctor.EXIT_PROBLEM  # which have one row, as in README
+    assert all(word in found[cli_status.EXIT_BEHIND] for word in ("doctor", "--fail-if-behind"))
     assert list(found) == sorted(found)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -134,3 +135,29 @@ def test_a_fault_of_ours_is_not_silent() -> None:
         waiting._thread.join(10)
         assert waiting.trouble == ENDED
         assert waiting.close() == 1
+
+
+def test_the_time_to_end_begins_with_the_word_to_stop() -> None:
+    """Queues that nothing can interrupt end within one patience if they are told together."""
+
+    class Deaf(Recorder):
+        def interrupt(self) -> None:
+            """Go on, as one that looks for an address does."""
+
+    carriers = [Deaf(stuck=True) for _ in range(6)]
+    queues = [Queue(carrier) for carrier in carriers]
+    threads = threading.active_count()
+    try:
+        for waiting, carrier in zip(queues, carriers, strict=True):
+            waiting.put([b"x"])
+            assert carrier.tried.acquire(timeout=5)
+        begin = time.monotonic()
+        for waiting in queues:
+            waiting.stop()
+        assert [waiting.close(0.2) for waiting in queues] == [1] * 6
+        assert time.monotonic() - begin < 4 * 0.3  # one after another it is six times this
+    finally:
+        for carrier in carriers:
+            Recorder.interrupt(carrier)
+    while threading.active_count() > threads:
+        time.sleep(0.001)

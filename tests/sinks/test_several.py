@@ -133,3 +133,61 @@ def test_no_alerts_are_no_call() -> None:
     sink = Fake()
     Several([("x", sink)], lambda _: None).write([])
     assert sink.calls == []
+
+
+def test_losses_without_a_failed_call_are_counted(alerts: Alerts) -> None:
+    """What a receiver refuses afterwards counts too, and what a failed call lost is not counted twice."""
+    hook, full = Fake(), Fake(OSError(errno.ENOBUFS, "full"))
+    failed: list[str] = []
+    several = Several([("hook", hook), ("full", full)], lambda _: None, Clock())
+    several.failed = failed.append
+    full.state = Health(0, 5, None)
+    several.write(alerts(1))
+    assert failed == ["full"]
+    for lost in (3, 3, 4):
+        hook.state = Health(0, lost, "the last one was refused with HTTP 403")
+        several.check()
+    assert failed == ["full", "hook", "hook"]
+    hook.state = Health(0, 9, None)
+    several.close()
+    assert failed[3:] == ["full", "hook"]
+    assert [standing.failures for standing in several.standings()] == [3, 2]
+
+
+def test_the_last_word_has_the_final_numbers() -> None:
+    """What was said of a sink while the minute lasted is put right when all are closed; nothing is said twice."""
+    sink, quiet, known = Fake(), Fake(), Fake()
+    said: list[str] = []
+    several = Several([("hook", sink), ("file", quiet), ("udp", known)], said.append, Clock())
+    sink.state = Health(5, 0, "it answers with HTTP 500")
+    known.state = Health(0, 2, None)
+    several.check()
+    sink.state = Health(30, 1, "it answers with HTTP 500")
+    several.check()
+    del said[:]
+    several.close()
+    several.close()
+    assert said == ["Alerts to hook, at the end: 30 wait for the next run, 1 are lost."]
+
+
+def test_all_stop_before_one_is_waited_for() -> None:
+    """Sinks end together: each is told to before the first is closed, even where one fails at that."""
+    order: list[str] = []
+
+    class Slow(AlertSink):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def write(self, _: Sequence[Alert]) -> None:
+            """Take nothing."""
+
+        def stop(self) -> None:
+            order.append(f"stop {self.name}")
+            if self.name == "a":
+                raise OSError(errno.EIO, "one")
+
+        def close(self) -> None:
+            order.append(f"close {self.name}")
+
+    Several([(name, Slow(name)) for name in "abc"], lambda _: None).close()
+    assert order == ["stop a", "stop b", "stop c", "close a", "close b", "close c"]
