@@ -171,8 +171,9 @@ def feedback(
 ) -> None:
     """Say what an alert was. ID is the alert's, or that of an action that it told of.
 
-    Expected: its worst action raises no more alerts, for this user, this query and the value that weighed most,
-    and what the alert told of is learned. Incident: it is never learned, nor what waits to be learned beside it.
+    Expected: what the alert told of is learned, and the like of its worst action raises no more alerts: the same
+    user, query and value that weighed most. Where no value names it, nothing is suppressed, and it says how you
+    could. Incident: it is never learned, nor what waits to be learned beside it.
 
     \b
     Example:
