@@ -153,8 +153,8 @@ def rm(ids: Sequence[str], state: Path, suppressions: Path | None) -> None:
 
 @click.command()
 @click.argument("identity", metavar="ID")
-@click.option("--expected", "verdict", flag_value="expected", help="It was fine: suppress it, and learn it.")
-@click.option("--incident", "verdict", flag_value="incident", help="It was not: never learn it.")
+@click.option("--expected", is_flag=True, help="It was fine: suppress it, and learn it.")
+@click.option("--incident", is_flag=True, help="It was not: never learn it.")
 @click.option("--for", "days", type=click.IntRange(1, 3650), help=f"Days to suppress it. [default: {DAYS}]")
 @click.option("--note", default="", help="What it was; for whoever reviews it.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -162,7 +162,8 @@ def rm(ids: Sequence[str], state: Path, suppressions: Path | None) -> None:
 @options_alerts.suppressions
 def feedback(
     identity: str,
-    verdict: str | None,
+    expected: bool,
+    incident: bool,
     days: int | None,
     note: str,
     dry_run: bool,
@@ -184,12 +185,11 @@ def feedback(
     from anomaly.feedback import Verdict
     from anomaly.suppression import FILE
 
-    if verdict is None:
-        raise click.UsageError("Say what it was: --expected or --incident.")
-    if verdict == "incident" and days is not None:
+    if expected is incident:
+        raise click.UsageError("Say what it was: either --expected or --incident.")
+    if incident and days is not None:
         raise click.UsageError("--for is for what was --expected.")
-    said = answer(
-        state, suppressions or state / FILE, identity, Verdict(verdict), days or DAYS, note, dry_run=dry_run
-    )
+    verdict = Verdict.EXPECTED if expected else Verdict.INCIDENT
+    said = answer(state, suppressions or state / FILE, identity, verdict, days or DAYS, note, dry_run=dry_run)
     for sentence in said:
         say(sentence)
