@@ -73,13 +73,14 @@ def explain(
     action, tokens
         What was judged.
     window
-        Whether the recent window, too, asks for an explanation.
+        Whether the recent window, too, asks for an explanation. The action alone has a reason in any case, as far
+        as the detector's view has one: where no value is odd, the mix of the window's.
     """
     entries = spoken(tokenizer, action)
     if isinstance(detector, Both) and type(details) is tuple:  # the parts, and no part alone: those are named
         foreseen, around = details
         reasons = explain(tokenizer, detector.sequence, foreseen, number, action, tokens, window=window)
-        mix = _mix(tokenizer, around, number, entries) if window else None
+        mix = _mix(tokenizer, around, number, entries) if window or not reasons else None
         return reasons if mix is None else (*reasons[: MAX_REASONS - 1], mix)
     if isinstance(detector, Lstm) and isinstance(details, Foreseen):
         heard = [entry for entry in entries if entry.head is not None]
@@ -156,7 +157,8 @@ def _strangers(
             bits = -log2(max(share, _LEAST_SHARE))
             if kind is not None and bits >= 1.0:
                 reasons.append(_reason(kind, entry, _usual(entry), bits))
-    mix = _mix(tokenizer, around, number, entries) if window else None
+    # What asks for a word has one: where each value is usual, the mix of them is not.
+    mix = _mix(tokenizer, around, number, entries) if window or not reasons else None
     return (*reasons[:MAX_REASONS],) if mix is None else (*reasons[: MAX_REASONS - 1], mix)
 
 
