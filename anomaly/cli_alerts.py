@@ -44,7 +44,8 @@ def list_(user: str | None, since: int | None, state: Path, output: str) -> None
     lines = list(alert_lines(state, user, since))
     print_lines(lines)
     if not lines:
-        say(f"There is no such alert in {state}.")
+        what = "There is no such alert" if user is not None or since is not None else "No alert has been told"
+        say(f"{what} in {state}.")
 
 
 @click.group()

@@ -89,7 +89,7 @@ def claims_all(log: Path, user: str | None, cards: list[Card], say: Say, olddir:
         return False
     found = _names_nobody(log, olddir)
     if found:
-        say(f"{log} names no user: all of it is taken as {user!r}'s.")
+        say(f"{log} names no user: all of it is taken as that of {user!r}.")
     return found
 
 

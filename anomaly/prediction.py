@@ -194,7 +194,6 @@ def check_read(asked: Prediction, follower: Follower) -> str | None:
     if not tally.lines and not asked.follow and not follower.source.position.offset:
         raise LogEmpty(nothing([asked.log], 0, tally.skipped))
     if asked.user is not None and tally.actions and not tally.severities:
-        return (
-            f"None of these actions is {asked.user!r}'s. Who acted: anomaly users -l {shell_word(str(asked.log))}"
-        )
+        who = f"anomaly users -l {shell_word(str(asked.log))}"
+        return f"None of these actions is one of {asked.user!r}. Who acted: {who}"
     return None

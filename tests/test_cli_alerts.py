@@ -76,6 +76,12 @@ def test_alerts_are_chosen_by_user_and_time(state: Path) -> None:
     assert result.stderr == f"There is no such alert in {state}.\n"
 
 
+def test_no_alert_at_all(tmp_path: Path) -> None:
+    """Where nothing was told, nothing was asked for in vain."""
+    result = run("alerts", "list", "--state", tmp_path)
+    assert (result.exit_code, result.stderr) == (0, f"No alert has been told in {tmp_path}.\n")
+
+
 def test_suppress_add_list_rm(tmp_path: Path) -> None:
     """What is added is listed, by its id taken out, and said each time in a sentence."""
     scope = ("--user", "alice", "--query", "shell_history", "--field", "command", "--pattern", "make *")
