@@ -47,6 +47,9 @@ _OPTIONS = {
     "http": ("format", "token_file", "token_env"),
     "https": ("format", "token_file", "token_env", "ca"),
 }
+_MISPLACED = re.compile(f"[?&#]({'|'.join(sorted({name for names in _OPTIONS.values() for name in names}))})=")
+# What a webhook's receiver may mean by it is its own affair; the others would send what nobody is to see.
+_OURS_ALONE = ("token_file", "token_env", "ca")
 _WORD = re.compile(r"[a-z0-9+]{1,20}")
 _PORTS = {"syslog+udp": 514, "syslog+tcp": 514, "syslog+tls": 6514}
 # Not auth, from which conf/rsyslog-osquery.conf feeds osquery: alerts would be actions to be scored.
@@ -82,7 +85,7 @@ def parse(address: str) -> Address:
     Raises
     ------
     ConfigError
-        There is no such kind of address, or no such option; what was probably meant is proposed.
+        There is no such kind of address, or no such option there; what was probably meant is proposed.
     """
     if address.startswith(("http://", "https://")):
         place, _, query = address.partition("#")
@@ -98,7 +101,17 @@ def parse(address: str) -> Address:
         raise ConfigError(f"There is no kind of address for alerts{called}. {nearest(kind[:40], _OPTIONS)}")
     if kind == "file" and not place:
         raise ConfigError("The address file: needs a path, as in file:/var/log/anomaly/alerts.ndjson")
+    _refuse_misplaced(kind, place)
     return Address(kind, place, _options(kind, query))
+
+
+def _refuse_misplaced(kind: str, place: str) -> None:
+    """Refuse a place with an option in it behind the mark of other kinds: it would not be heeded."""
+    is_webhook = kind.startswith("http")
+    for name in _MISPLACED.findall(place):
+        if not is_webhook or name in _OURS_ALONE:
+            mark = "#" if is_webhook else "?"
+            raise ConfigError(f"Options of an address of kind {kind} stand behind {mark}, so {mark}{name}=...")
 
 
 def _options(kind: str, text: str) -> dict[str, str]:
