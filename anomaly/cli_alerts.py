@@ -99,15 +99,20 @@ def add(
     from datetime import datetime
 
     from anomaly import suppression_edit
-    from anomaly.suppression import FILE
+    from anomaly.suppression import FILE, day_of
 
     if days is not None and until is not None:
         raise click.UsageError("Give either --for or --until.")
     expires = until.date() if isinstance(until, datetime) else suppression_edit.until(days or DAYS)
     scope = {"user": user, "query": query, "field": field, "value": value, "pattern": pattern}
+    path = suppressions or state / FILE
     entry = suppression_edit.new(expires, note=note, **scope)
-    suppression_edit.add(suppressions or state / FILE, entry)
-    say(f"{entry.id}: {entry.scope()} raises no alert before {entry.expires}.")
+    if (known := suppression_edit.covering(path, entry)) is not None:
+        say(f"{known.id}: {known.scope()} raises no alert before {known.expires} already; nothing was added.")
+        return
+    suppression_edit.add(path, entry)
+    over = "" if entry.applies(day_of(0)) else " By the clock it has expired: it is of use for older logs alone."
+    say(f"{entry.id}: {entry.scope()} raises no alert before {entry.expires}.{over}")
 
 
 @suppress.command(name="list")

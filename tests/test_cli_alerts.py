@@ -102,6 +102,28 @@ def test_suppress_add_list_rm(tmp_path: Path) -> None:
     assert run("suppress", "list", "--state", tmp_path).stderr == "Nothing is suppressed.\n"
 
 
+def test_suppress_adds_nothing_twice(tmp_path: Path) -> None:
+    """What suppresses just the same for as long is named; longer, or of another value, is added."""
+    scope = ("suppress", "add", "--state", tmp_path, "--user", "alice", "--field", "command", "--value")
+    first = run(*scope, "make", "--until", "2099-01-01").stderr
+    for day in ("2099-01-01", "2098-12-31"):
+        result = run(*scope, "make", "--until", day, "--note", "again")
+        said = first.replace("2099-01-01.", "2099-01-01 already; nothing was added.")
+        assert (result.exit_code, result.stderr) == (0, said)
+    assert "already" not in run(*scope, "make", "--until", "2099-01-02").stderr
+    assert "already" not in run(*scope, "make all", "--until", "2099-01-01").stderr
+    assert len(run("suppress", "list", "--state", tmp_path, "--format", "json").stdout.splitlines()) == 3
+
+
+def test_suppress_says_what_has_expired_from_the_start(tmp_path: Path) -> None:
+    """A day that is over is taken, for an older log, and is not passed over in silence."""
+    over = " By the clock it has expired: it is of use for older logs alone.\n"
+    for day, said in (("2020-01-01", over), ("2099-01-01", "\n")):
+        result = run("suppress", "add", "--user", "bob", "--until", day, "--state", tmp_path)
+        assert result.exit_code == 0
+        assert result.stderr.endswith(f"raises no alert before {day}.{said}")
+
+
 def test_suppress_shows_what_has_expired(tmp_path: Path) -> None:
     """What does not apply any more is shown as such; by default thirty days are given."""
     file = tmp_path / "ours.toml"
