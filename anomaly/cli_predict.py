@@ -62,6 +62,7 @@ def predict(ctx: click.Context, /, output: str, fail_on: str | None, **_: object
     """
     from anomaly.records import Severity
 
+    options_alerts.check(ctx)
     tally = _predict(ctx, output)
     if fail_on and tally.worst().rank >= Severity(fail_on).rank:
         sys.exit(EXIT_FOUND)
@@ -91,6 +92,7 @@ def run(
     from anomaly.detectors.interface import Algorithm
     from anomaly.enrolment import Enrolment
 
+    options_alerts.check(ctx)
     cli_train.learn(Enrolment((log,), models, Algorithm(algorithm), keep=True, olddir=olddir))
     _predict(ctx, output)
 
