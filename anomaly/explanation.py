@@ -168,7 +168,9 @@ def _mix(tokenizer: Tokenizer, around: Surroundings, number: int, entries: list[
     if not pairs:
         return None
     entry, share = min(pairs, key=lambda pair: pair[1])
-    missing = [text for bucket in around.missing(number) if (text := tokenizer.bucket_text(bucket))]
+    # Two queries may show the same value in a column of the same name: to a reader that is one habit.
+    texts = map(tokenizer.bucket_text, around.missing(number, 3 * MAX_REASONS))
+    missing = [text for text in dict.fromkeys(texts) if text][:MAX_REASONS]
     return _reason(ReasonKind.UNUSUAL_MIX, entry, missing, -log2(max(share, _LEAST_SHARE)))
 
 

@@ -219,6 +219,15 @@ class TestStrangers:
         assert len(reason.expected) == 1
         assert "git" in reason.expected[0]
 
+    def test_what_is_missing_is_told_once(self) -> None:
+        """Two queries that have the same value in a column of the same name are one habit to a reader."""
+        pairs = [action(query, path=path) for query in ("one", "two") for path in ("vim", "git", "ssh", "top")]
+        tokenizer = fitted(pairs * 50)
+        svm = svm_of(tokenizer, action("three", path="x"), *pairs)
+        (*_, reason) = reasons_of(tokenizer, svm, action("one", path="top"), window=True)
+        assert reason.kind is ReasonKind.UNUSUAL_MIX
+        assert len(set(reason.expected)) == len(reason.expected) == MAX_REASONS
+
     @pytest.mark.parametrize("window", [False, True])
     def test_at_most_three(self, tokenizer: Tokenizer, *, window: bool) -> None:
         """However many columns are new, three reasons are told, and of them one of the window that asks for it."""
