@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -74,6 +75,18 @@ def test_alerts_are_chosen_by_user_and_time(state: Path) -> None:
         assert result.exit_code == 0
         assert len(result.stdout.splitlines()) == (1 + 2 * count if count else 0)
     assert result.stderr == f"There is no such alert in {state}.\n"
+
+
+def test_what_other_queries_weigh_stands_apart(tmp_path: Path) -> None:
+    """Behind the worst action's query are its own reasons; what else the burst had comes after them."""
+    worst = made(0, "alice", "nmap -sS")
+    action = msgspec.structs.replace(worst.action, query="user_events", columns={"name": "x"})
+    other = msgspec.structs.replace(
+        worst, score=31.0, action=action, reasons=(Reason(ReasonKind.NEW_VALUE, "name", "x", (), 0, 9, 9.0),)
+    )
+    AlertJournal(tmp_path, "log").write(Alerting.by(Severity.WARNING, None).take([other, worst, other, other]))
+    lines = run("alerts", "list", "--state", tmp_path).stdout.splitlines()
+    assert lines[2] == '  shell_history: command "nmap -sS"; also name "x"'
 
 
 def test_no_alert_at_all(tmp_path: Path) -> None:
