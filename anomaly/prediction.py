@@ -15,7 +15,7 @@ from anomaly.harvest import nothing
 from anomaly.learned import Keeper, StoreKeeper
 from anomaly.once import Say
 from anomaly.osquery import Parser
-from anomaly.outset import cards_of, claims_all, open_source
+from anomaly.outset import cards_of, check_there, claims_all, open_source
 from anomaly.registry import Registry
 from anomaly.renewal import Renewal, shown
 from anomaly.request import Again, Prediction
@@ -81,6 +81,7 @@ def prepare(
     parser = Parser()
     for card in cards:
         parser.identities.update(card.identities)
+    check_there(asked)
     with ExitStack() as stack:
         memory = _memory(stack, asked, store, beside, say)
         name, saved = memory.name, memory.saved
