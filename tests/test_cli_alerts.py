@@ -214,8 +214,8 @@ def test_feedback_needs_a_verdict_and_an_alert(state: Path) -> None:
     """Neither is guessed."""
     said = f"Error: There is no alert 'x' in {state}. See: anomaly alerts list\n"
     assert ended(run("feedback", "x", "--incident", "--state", state)) == said
-    for words in ((), ("--expected", "--incident"), ("--incident", "--expected")):
-        said = ended(run("feedback", "9f2c41d07b3e5a68:0", *words, "--state", state))
+    for verdicts in ((), ("--expected", "--incident"), ("--incident", "--expected")):
+        said = ended(run("feedback", "9f2c41d07b3e5a68:0", *verdicts, "--state", state))
         assert "Say what it was: either --expected or --incident." in said
     assert not (state / "feedback.toml").exists()
     words = ("feedback", "x", "--incident", "--for", "3", "--state", state)
