@@ -13,7 +13,7 @@ from msgspec import structs
 
 from anomaly.alert_journal import Told, told
 from anomaly.overview import table
-from anomaly.records import Alert
+from anomaly.records import Alert, Reason
 from anomaly.sinks.ndjson import encode, timestamp
 from anomaly.sinks.visible import visible
 from anomaly.suppression import day_of, load
@@ -48,9 +48,16 @@ def _row(alert: Alert) -> Row:
 
 
 def _why(alert: Alert) -> str:
-    """Say what the worst action was, and which things weighed most in the burst."""
-    things = [f'{reason.field} "{reason.value}"' for reason in alert.reasons]
-    return f"{alert.worst.action.query}: {', '.join(things) or 'its window'}"
+    """Say what the worst action was and why, and then what else weighed much: that may be of other queries."""
+    own = sorted(alert.worst.reasons, key=lambda reason: -reason.bits)
+    things = list(dict.fromkeys(map(_thing, own)))
+    others = [thing for thing in dict.fromkeys(map(_thing, alert.reasons)) if thing not in things]
+    said = f"{alert.worst.action.query}: {', '.join(things) or 'its window'}"
+    return f"{said}; also {', '.join(others)}" if others else said
+
+
+def _thing(reason: Reason) -> str:
+    return f'{reason.field} "{reason.value}"'
 
 
 def alert_records(state: Path, user: str | None, since: int | None) -> list[Row]:

@@ -1,4 +1,8 @@
-"""Answering an alert: what follows from what somebody says of it, written down for the runs that told it."""
+"""Answering an alert: what follows from what somebody says of it, written down for the runs that told it.
+
+An answer never suppresses a user's whole query, or most of it: where no value of the worst action names it,
+nothing is suppressed, and a person is told how to do it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import msgspec
 from tomlkit.items import AoT
 
 from anomaly import suppression_edit
+from anomaly.advice import shell_word
 from anomaly.alert_journal import Told, told
 from anomaly.burst import begin_of, is_cut
 from anomaly.errors import ConfigError
@@ -19,13 +24,17 @@ from anomaly.feedback import FILE, KEY, MOST, MOST_ACTIONS, Done, Feedback, Verd
 from anomaly.identity import keys
 from anomaly.ledger_edit import Ledger, append, edit, take_out
 from anomaly.osquery import Action
-from anomaly.records import Score
+from anomaly.records import Reason, ReasonKind, Score
+from anomaly.sinks.wording import telling
 from anomaly.suppression import LONGEST_PATTERN, Suppression, day_of
 
 _HEADER = """\
 # What people said of alerts: anomaly feedback. Expected actions are learned, incidents never are.
 
 """
+
+_MOST_SHARE = 0.1
+"""Of training's actions with a column, the most that may have a value which stands for what was expected."""
 
 
 class _Asked(NamedTuple):
@@ -63,17 +72,22 @@ def answer(
     alert, actions = asked.newest.alert, asked.actions
     name = "f" + hashlib.sha256(alert.id.encode()).hexdigest()[:8]
     would = "Would be done: " if dry_run else ""
+    many = f"{len(actions)} of its actions {'is' if len(actions) == 1 else 'are'}"
     entry: Suppression | None = None
     if verdict is Verdict.EXPECTED:
         # A log of another time than the clock's, a simulated one for instance, has its own days.
         begin = max(day_of(0), day_of(alert.last))
         expires = begin + timedelta(days=min(days, (date.max - begin).days))
         entry = _suppression(alert.worst, name, expires, note or f"alert {alert.id}")
-        yield f"{would}{entry.id}: {entry.scope()} raises no alert before {entry.expires}."
-        yield f"{would}{len(actions)} of its actions are learned with the next hundred of {alert.user}'s own."
+        if entry is not None:
+            yield f"{would}{entry.id}: {entry.scope()} raises no alert before {entry.expires}."
+        else:
+            yield from _unsuppressed(alert.worst, expires)
+        yield f"{would}{many} learned with the next hundred of {alert.user}'s own."
     else:
-        yield f"{would}{len(actions)} of its actions are never learned, nor what waits to be learned beside them."
-        yield "What was learned before is undone by: anomaly models rollback --user NAME --learned"
+        yield f"{would}{many} never learned, nor what waits to be learned beside them."
+        who = shell_word(alert.user)
+        yield f"What was learned before is undone by: anomaly models rollback --user {who} --learned"
     if dry_run:
         return
     answered = _feedback(asked, verdict, note, name if entry is not None else None)
@@ -93,22 +107,52 @@ def _find(state: Path, identity: str) -> _Asked:
     return _Asked([one for one in found if one.alert.id == found[-1].alert.id])
 
 
-def _suppression(worst: Score, name: str, expires: date, note: str) -> Suppression:
-    """Make what suppresses the like: of this user and query, the value that weighed most."""
-    scope: dict[str, str] = {}
+def _suppression(worst: Score, name: str, expires: date, note: str) -> Suppression | None:
+    """Make what suppresses the like: of this user and query, the value that weighed most of those that name it.
+
+    None where no value does: what is left then is the whole query, in which anybody could hide.
+    """
+    action = worst.action
     for reason in sorted(worst.reasons, key=lambda reason: -reason.bits):
-        value = worst.action.columns.get(reason.field)
-        if value is None:  # the action's kind, its hour
-            continue
-        scope = {"field": reason.field}
-        if is_cut(value):
-            plain = begin_of(value).replace("*", "?")
-            scope["pattern"] = f"{plain[: LONGEST_PATTERN - 1]}*"
-        else:
-            scope["value"] = value
-        break
-    who = worst.action.user, worst.action.query
-    return suppression_edit.new(expires, user=who[0], query=who[1], note=note, name=name, **scope)
+        if _names(reason, value := action.columns.get(reason.field, "")):
+            scope = {"user": action.user, "query": action.query} | _like(reason.field, value)
+            return suppression_edit.new(expires, note=note, name=name, **scope)
+    return None
+
+
+def _names(reason: Reason, value: str) -> bool:
+    """Say whether a reason is about a column's value, and that one stands for little of what the user does.
+
+    A column may be called ``action`` or ``time``, too, as those of file_events are: the kind of an action and its
+    hour are told under the same names, and have other values.
+    """
+    is_about = reason.kind is not ReasonKind.UNUSUAL_HOUR and reason.value != "" and value.startswith(reason.value)
+    return is_about and reason.seen <= _MOST_SHARE * reason.of
+
+
+def _like(field: str, value: str) -> dict[str, str]:
+    """Give the scope of one column's value, of which the journal may have kept the beginning alone."""
+    if not is_cut(value):
+        return {"field": field, "value": value}
+    plain = begin_of(value).replace("*", "?")
+    return {"field": field, "pattern": f"{plain[: LONGEST_PATTERN - 1]}*"}
+
+
+def _unsuppressed(worst: Score, expires: date) -> Iterator[str]:
+    """Say that nothing is suppressed, and what a person could who knows what is meant."""
+    action = worst.action
+    yield (
+        f"Nothing is suppressed: no reason names a value that would not hide much else of"
+        f" {action.user}'s {action.query}."
+    )
+    row = {name: value for name, value in action.columns.items() if value}
+    if field := next(iter(telling(row)), None):
+        scope = {"user": action.user, "query": action.query} | _like(field, row[field])
+        words = " ".join(f"--{name} {shell_word(said)}" for name, said in scope.items())
+        yield (
+            "If one column says it, suppress that, after a thought of what could hide there; perhaps:"
+            f" anomaly suppress add {words} --until {expires}"
+        )
 
 
 def _feedback(asked: _Asked, verdict: Verdict, note: str, suppression: str | None) -> Feedback:

@@ -86,7 +86,7 @@ def assess(asked: Assessment, watch: Watch) -> Iterator[Outcome]:
                 risks, strange = _risks(asked, stored, log, lines)
                 if lines and not any(strange):
                     raise ConfigError(
-                        f"None of the lines in {asked.labels} is an action of {asked.user!r}'s in {log}."
+                        f"None of the lines in {asked.labels} is an action of {asked.user!r} in {log}."
                     )
                 found += blocks(risks, strange)
                 waits += delays(risks, strange, asked.alarm)

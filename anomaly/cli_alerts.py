@@ -44,7 +44,8 @@ def list_(user: str | None, since: int | None, state: Path, output: str) -> None
     lines = list(alert_lines(state, user, since))
     print_lines(lines)
     if not lines:
-        say(f"There is no such alert in {state}.")
+        what = "There is no such alert" if user is not None or since is not None else "No alert has been told"
+        say(f"{what} in {state}.")
 
 
 @click.group()
@@ -98,15 +99,20 @@ def add(
     from datetime import datetime
 
     from anomaly import suppression_edit
-    from anomaly.suppression import FILE
+    from anomaly.suppression import FILE, day_of
 
     if days is not None and until is not None:
         raise click.UsageError("Give either --for or --until.")
     expires = until.date() if isinstance(until, datetime) else suppression_edit.until(days or DAYS)
     scope = {"user": user, "query": query, "field": field, "value": value, "pattern": pattern}
+    path = suppressions or state / FILE
     entry = suppression_edit.new(expires, note=note, **scope)
-    suppression_edit.add(suppressions or state / FILE, entry)
-    say(f"{entry.id}: {entry.scope()} raises no alert before {entry.expires}.")
+    if (known := suppression_edit.covering(path, entry)) is not None:
+        say(f"{known.id}: {known.scope()} raises no alert before {known.expires} already; nothing was added.")
+        return
+    suppression_edit.add(path, entry)
+    over = "" if entry.applies(day_of(0)) else " By the clock it has expired: it is of use for older logs alone."
+    say(f"{entry.id}: {entry.scope()} raises no alert before {entry.expires}.{over}")
 
 
 @suppress.command(name="list")
@@ -153,8 +159,8 @@ def rm(ids: Sequence[str], state: Path, suppressions: Path | None) -> None:
 
 @click.command()
 @click.argument("identity", metavar="ID")
-@click.option("--expected", "verdict", flag_value="expected", help="It was fine: suppress it, and learn it.")
-@click.option("--incident", "verdict", flag_value="incident", help="It was not: never learn it.")
+@click.option("--expected", is_flag=True, help="It was fine: suppress it, and learn it.")
+@click.option("--incident", is_flag=True, help="It was not: never learn it.")
 @click.option("--for", "days", type=click.IntRange(1, 3650), help=f"Days to suppress it. [default: {DAYS}]")
 @click.option("--note", default="", help="What it was; for whoever reviews it.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -162,7 +168,8 @@ def rm(ids: Sequence[str], state: Path, suppressions: Path | None) -> None:
 @options_alerts.suppressions
 def feedback(
     identity: str,
-    verdict: str | None,
+    expected: bool,
+    incident: bool,
     days: int | None,
     note: str,
     dry_run: bool,
@@ -171,8 +178,9 @@ def feedback(
 ) -> None:
     """Say what an alert was. ID is the alert's, or that of an action that it told of.
 
-    Expected: its worst action raises no more alerts, for this user, this query and the value that weighed most,
-    and what the alert told of is learned. Incident: it is never learned, nor what waits to be learned beside it.
+    Expected: what the alert told of is learned, and the like of its worst action raises no more alerts: the same
+    user, query and value that weighed most. Where no value names it, nothing is suppressed, and it says how you
+    could. Incident: it is never learned, nor what waits to be learned beside it.
 
     \b
     Example:
@@ -183,12 +191,11 @@ def feedback(
     from anomaly.feedback import Verdict
     from anomaly.suppression import FILE
 
-    if verdict is None:
-        raise click.UsageError("Say what it was: --expected or --incident.")
-    if verdict == "incident" and days is not None:
+    if expected is incident:
+        raise click.UsageError("Say what it was: either --expected or --incident.")
+    if incident and days is not None:
         raise click.UsageError("--for is for what was --expected.")
-    said = answer(
-        state, suppressions or state / FILE, identity, Verdict(verdict), days or DAYS, note, dry_run=dry_run
-    )
+    verdict = Verdict.EXPECTED if expected else Verdict.INCIDENT
+    said = answer(state, suppressions or state / FILE, identity, verdict, days or DAYS, note, dry_run=dry_run)
     for sentence in said:
         say(sentence)

@@ -63,6 +63,7 @@ def predict(ctx: click.Context, /, output: str, fail_on: str | None, **_: object
     """
     from anomaly.records import Severity
 
+    options_alerts.check(ctx)
     tally = _predict(ctx, output)
     if fail_on and tally.worst().rank >= Severity(fail_on).rank:
         sys.exit(EXIT_FOUND)
@@ -93,6 +94,7 @@ def run(
     from anomaly.enrolment import Enrolment
 
     _check_alerts(ctx.params["alerts"], output)
+    options_alerts.check(ctx)
     cli_train.learn(Enrolment((log,), models, Algorithm(algorithm), keep=True, olddir=olddir))
     _predict(ctx, output)
 

@@ -65,7 +65,8 @@ def record(recording: Path, interval: int, once: bool, history: bool, force: boo
     recorder, file = _prepared(recording, history=history, force=force)
     try:
         with Control(terminal=sys.stderr is not None and sys.stderr.isatty()) as control:
-            say(_warning(interval))
+            for line in _warning(interval, once=once):
+                say(line)
             _run(recorder, control, interval, once=once)
     except Overdue:
         os._exit(0)  # something that is looked at does not answer, such as a home on a lost server
@@ -88,12 +89,13 @@ def _prepared(path: Path, *, history: bool, force: bool) -> tuple[Recorder, Reco
     return Recorder(queries(accounts, history=history), accounts, file, host, say), file
 
 
-def _warning(interval: int) -> str:
+def _warning(interval: int, *, once: bool) -> tuple[str, str]:
     sees = "everybody" if os.geteuid() == 0 else "you and what others do not hide"
-    return (
-        f"No substitute for osquery: this looks every {interval} s and misses what is shorter, sees {sees},"
-        " and can be fooled. Ctrl-C ends it."
-    )
+    if once:
+        first = "No substitute for osquery: one look is a baseline, and nobody's behaviour;"
+        return first, f"it sees {sees}, and can be fooled."
+    first = f"No substitute for osquery: it looks every {interval} s, misses what is shorter,"
+    return first, f"sees {sees}, and can be fooled. Ctrl-C ends it."
 
 
 def _run(recorder: Recorder, control: Control, interval: int, *, once: bool) -> None:

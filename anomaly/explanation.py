@@ -73,13 +73,14 @@ def explain(
     action, tokens
         What was judged.
     window
-        Whether the recent window, too, asks for an explanation.
+        Whether the recent window, too, asks for an explanation. The action alone has a reason in any case, as far
+        as the detector's view has one: where no value is odd, the mix of the window's.
     """
     entries = spoken(tokenizer, action)
     if isinstance(detector, Both) and type(details) is tuple:  # the parts, and no part alone: those are named
         foreseen, around = details
         reasons = explain(tokenizer, detector.sequence, foreseen, number, action, tokens, window=window)
-        mix = _mix(tokenizer, around, number, entries) if window else None
+        mix = _mix(tokenizer, around, number, entries) if window or not reasons else None
         return reasons if mix is None else (*reasons[: MAX_REASONS - 1], mix)
     if isinstance(detector, Lstm) and isinstance(details, Foreseen):
         heard = [entry for entry in entries if entry.head is not None]
@@ -156,7 +157,8 @@ def _strangers(
             bits = -log2(max(share, _LEAST_SHARE))
             if kind is not None and bits >= 1.0:
                 reasons.append(_reason(kind, entry, _usual(entry), bits))
-    mix = _mix(tokenizer, around, number, entries) if window else None
+    # What asks for a word has one: where each value is usual, the mix of them is not.
+    mix = _mix(tokenizer, around, number, entries) if window or not reasons else None
     return (*reasons[:MAX_REASONS],) if mix is None else (*reasons[: MAX_REASONS - 1], mix)
 
 
@@ -166,7 +168,9 @@ def _mix(tokenizer: Tokenizer, around: Surroundings, number: int, entries: list[
     if not pairs:
         return None
     entry, share = min(pairs, key=lambda pair: pair[1])
-    missing = [text for bucket in around.missing(number) if (text := tokenizer.bucket_text(bucket))]
+    # Two queries may show the same value in a column of the same name: to a reader that is one habit.
+    texts = map(tokenizer.bucket_text, around.missing(number, 3 * MAX_REASONS))
+    missing = [text for text in dict.fromkeys(texts) if text][:MAX_REASONS]
     return _reason(ReasonKind.UNUSUAL_MIX, entry, missing, -log2(max(share, _LEAST_SHARE)))
 
 

@@ -147,6 +147,8 @@ class Answers:
         if not actions or not self._learner.feedback(actions, expected=entry.verdict is Verdict.EXPECTED):
             self._say(f"The answer to alert {entry.id} waits: {entry.user!r} has no model here that learns.")
             return False
-        what = "is learned" if entry.verdict is Verdict.EXPECTED else "is never learned"
-        self._say(f"Alert {entry.id} of {entry.user!r} was {entry.verdict}: what it told of {what}.")
+        was = "expected: what it told of is learned"
+        if entry.verdict is Verdict.INCIDENT:
+            was = "an incident: what it told of is never learned"
+        self._say(f"Alert {entry.id} of {entry.user!r} was {was}.")
         return True

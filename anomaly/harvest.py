@@ -151,12 +151,21 @@ def nothing(logs: Sequence[Path], lines: int, skipped: Counter[str]) -> str:
         return f"{names} is empty. osquery writes to it once a scheduled query has results; see docs/osquery.md."
     lines += skipped["too_long"]
     if lines > skipped.total():
-        return f"{names} has {lines:,} lines, and none of them is an action in the period that was asked for."
+        return f"{names} has {lines_of(lines)}, and no action in the period that was asked for."
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in skipped.most_common())
     return (
-        f"{names} has {lines:,} lines and no action to learn from ({reasons})."
+        f"{names} has {lines_of(lines)} and no action to learn from ({reasons})."
         " It should be osqueryd.results.log; see docs/osquery.md."
     )
+
+
+def lines_of(count: int) -> str:
+    """Say how many lines there are.
+
+    >>> lines_of(1), lines_of(1200)
+    ('1 line', '1,200 lines')
+    """
+    return f"{count:,} line{'' if count == 1 else 's'}"
 
 
 def _may_be(action: Action, user: str | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from anomaly.config import MOST_ALERTS
 from anomaly.errors import ConfigError
@@ -17,6 +18,13 @@ def alerting(function: F) -> F:
     for add in (metrics, alerts, suppressions, budget, alert_on):
         function = add(function)
     return function
+
+
+def check(ctx: click.Context) -> None:
+    """Refuse ``--alert-on`` and ``--budget`` on one command line; where one is a setting, the budget counts."""
+    asked = [ctx.get_parameter_source(name) for name in ("alert_on", "budget")]
+    if all(source is ParameterSource.COMMANDLINE for source in asked):
+        raise click.UsageError("Give either --alert-on or --budget: a budget finds what is rare of each user.")
 
 
 def alert_on(function: F) -> F:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from anomaly.advice import nearest
-from anomaly.errors import LogError, ModelRefused, UnknownUser
+from anomaly.errors import LogError, LogMissing, ModelRefused, UnknownUser
 from anomaly.identity import NAMELESS
 from anomaly.model import Card
 from anomaly.once import Say
@@ -17,6 +17,7 @@ from anomaly.request import Prediction
 from anomaly.sources.archive import locate, survey
 from anomaly.sources.checkpoint import Checkpoint
 from anomaly.sources.interface import Position, Source
+from anomaly.sources.logfile import open_log
 from anomaly.sources.stdin import STDIN, StdinSource
 from anomaly.sources.tail import LogSource
 
@@ -48,6 +49,23 @@ def cards_of(registry: Registry, user: str | None) -> list[Card]:
         known = f"There is no model of {user!r} in {store.directory}. {nearest(user, store.users())}"
         raise UnknownUser(f"{known.rstrip()} Make one with: anomaly train --user NAME -l LOG")
     return [stored.model.card]
+
+
+def check_there(asked: Prediction) -> None:
+    """Refuse a log that is neither there nor waited for, before anything is made for it.
+
+    Raises
+    ------
+    LogMissing, LogUnreadable
+        As :func:`open_source`, which looks again.
+    """
+    if asked.follow or asked.log == STDIN:
+        return
+    try:
+        open_log(asked.log).close()
+    except LogMissing:
+        if not survey(asked.log, asked.olddir):
+            raise
 
 
 def open_source(asked: Prediction, saved: Checkpoint | None, cards: list[Card], say: Say) -> Source:
@@ -89,7 +107,7 @@ def claims_all(log: Path, user: str | None, cards: list[Card], say: Say, olddir:
         return False
     found = _names_nobody(log, olddir)
     if found:
-        say(f"{log} names no user: all of it is taken as {user!r}'s.")
+        say(f"{log} names no user: all of it is taken as that of {user!r}.")
     return found
 
 

@@ -94,7 +94,7 @@ def _learned(store: Store, user: str, version: int) -> list[Learned]:
             continue
         learned = Learned.from_bytes(data)
         if learned.origin.user != user:
-            raise ValueError(f"it is {learned.origin.user!r}'s")
+            raise ValueError(f"it belongs to {learned.origin.user!r}")
         newest[name.rpartition(".")[0]] = learned
     return list(newest.values())
 

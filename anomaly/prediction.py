@@ -15,7 +15,7 @@ from anomaly.harvest import nothing
 from anomaly.learned import Keeper, StoreKeeper
 from anomaly.once import Say
 from anomaly.osquery import Parser
-from anomaly.outset import cards_of, claims_all, open_source
+from anomaly.outset import cards_of, check_there, claims_all, open_source
 from anomaly.registry import Registry
 from anomaly.renewal import Renewal, shown
 from anomaly.request import Again, Prediction
@@ -81,6 +81,7 @@ def prepare(
     parser = Parser()
     for card in cards:
         parser.identities.update(card.identities)
+    check_there(asked)
     with ExitStack() as stack:
         memory = _memory(stack, asked, store, beside, say)
         name, saved = memory.name, memory.saved
@@ -197,7 +198,6 @@ def check_read(asked: Prediction, follower: Follower) -> str | None:
     if not tally.lines and not asked.follow and not follower.source.position.offset:
         raise LogEmpty(nothing([asked.log], 0, tally.skipped))
     if asked.user is not None and tally.actions and not tally.severities:
-        return (
-            f"None of these actions is {asked.user!r}'s. Who acted: anomaly users -l {shell_word(str(asked.log))}"
-        )
+        who = f"anomaly users -l {shell_word(str(asked.log))}"
+        return f"None of these actions is one of {asked.user!r}. Who acted: {who}"
     return None

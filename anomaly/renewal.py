@@ -53,7 +53,7 @@ class Renewal:
             return
         for name in FIXED:
             if getattr(asked, name) != getattr(self._asked, name):
-                self._say(f"The new {name.replace('_', '-')} takes effect at the next start.")
+                self._say(f"What is new in {name.replace('_', '-')} takes effect at the next start.")
         self._asked = msgspec.structs.replace(
             asked, **{name: getattr(self._asked, name) for name in (*FIXED, "adapt")}
         )
@@ -84,7 +84,7 @@ class Renewal:
             try:
                 stored = self._registry.load(user)
             except ModelRefused as error:
-                self._say(f"The model of {user!r} in use stays in use. {error}")
+                self._say(f"The newest model of {user!r} is left aside, and nothing changes. {error}")
                 continue
             renewed = self._scorer.renew(user, stored)
             if renewed:

@@ -71,7 +71,7 @@ class Store(Folders):
             with self._refused(user):
                 model = UserModel.from_bytes(read_file(folder, f"{chosen}{SUFFIX}", where), f"Model {where}")
                 if model.card.user != user:
-                    raise ModelRefused(f"Model {where} is refused: it is {model.card.user!r}'s.")
+                    raise ModelRefused(f"Model {where} is refused: it belongs to {model.card.user!r}.")
             return Stored(chosen, model)
 
     def card(self, user: str) -> Card | None:
@@ -85,7 +85,7 @@ class Store(Folders):
             with self._refused(user):
                 card = card_from(read_file(folder, f"{chosen}{SUFFIX}", where, head_size), f"Model {where}")
                 if card is not None and card.user != user:
-                    raise ModelRefused(f"Model {where} is refused: it is {card.user!r}'s.")
+                    raise ModelRefused(f"Model {where} is refused: it belongs to {card.user!r}.")
         if card is not None:
             return card
         stored = self.load(user, chosen)

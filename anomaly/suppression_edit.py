@@ -54,6 +54,24 @@ def until(days: int) -> date:
     return datetime.now(UTC).date() + timedelta(days=days)
 
 
+def covering(path: Path, entry: Suppression) -> Suppression | None:
+    """Return what suppresses just the same for as long or longer; None where nothing does.
+
+    Raises
+    ------
+    ConfigError, StateRefused, StateError
+        The file does not fit, or cannot be used.
+    """
+    for known in load(path):
+        if _about(known) == _about(entry) and known.expires >= entry.expires:
+            return known
+    return None
+
+
+def _about(entry: Suppression) -> tuple[str | None, ...]:
+    return entry.user, entry.query, entry.field, entry.value, entry.pattern
+
+
 def add(path: Path, entry: Suppression) -> None:
     """Add a suppression; one of the same id is replaced.
 

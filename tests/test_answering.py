@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from anomaly import suppression_edit
@@ -77,7 +79,8 @@ def test_an_incident_is_written_down_and_takes_back_what_was_expected(state: Pat
     happen(state, made(0))
     say(state, "f1:0", Verdict.EXPECTED)
     said = say(state, "f1:0", Verdict.INCIDENT)
-    assert said[0] == "1 of its actions are never learned, nor what waits to be learned beside them."
+    assert said[0] == "1 of its actions is never learned, nor what waits to be learned beside them."
+    assert said[1].endswith("anomaly models rollback --user alice --learned")
     assert said[-1].endswith("it was called expected before; that suppression is gone.")
     assert suppressions(state / "suppressions.toml") == []
     (given,) = load(state / "feedback.toml")
@@ -112,13 +115,56 @@ def test_a_value_that_was_cut_is_suppressed_by_its_beginning(state: Path) -> Non
     assert not found.silences(made(1, "rm").action)
 
 
-def test_without_a_value_the_query_is_the_scope(state: Path) -> None:
-    """Where only the hour or the kind of an action was odd, the user and the query are all there is to name."""
-    happen(state, made(0, "ls", reason("action", "shell_history added", 7.0)))
+COMMAND = "anomaly suppress add --user alice --query shell_history --field command --value ls --until 2090-03-31"
+USUAL = Reason(ReasonKind.UNEXPECTED_NEXT, "command", "ls", ("git",), 101, 1000, 9.0)
+
+
+@pytest.mark.parametrize(
+    "reasons",
+    [
+        (),
+        (reason("action", "shell_history added", 9.0),),
+        (Reason(ReasonKind.UNUSUAL_MIX, "action", "shell_history added", (), 9, 10, 9.0),),
+        (Reason(ReasonKind.UNUSUAL_HOUR, "time", "02:00 UTC", (), 0, 900, 9.0),),
+        (Reason(ReasonKind.UNUSUAL_HOUR, "time", "1", (), 0, 900, 9.0),),  # as the column of that name begins
+        (reason("gone", "ls", 9.0), reason("empty", "", 5.0)),
+        (USUAL,),
+    ],
+)
+def test_without_a_value_that_names_it_nothing_is_suppressed(state: Path, reasons: tuple[Reason, ...]) -> None:
+    """A whole query is never suppressed, nor most of it; a person is told what could be done."""
+    columns = {"action": "UPDATED", "time": "1700000000", "uid": "0", "empty": "", "command": "ls"}
+    odd = msgspec.structs.replace(made(0), reasons=reasons)
+    odd = msgspec.structs.replace(odd, action=msgspec.structs.replace(odd.action, columns=columns))
+    happen(state, odd)
+    assert say(state, "f1:0", Verdict.EXPECTED) == [
+        "Nothing is suppressed: no reason names a value that would not hide much else of alice's shell_history.",
+        "If one column says it, suppress that, after a thought of what could hide there; perhaps: " + COMMAND,
+        "1 of its actions is learned with the next hundred of alice's own.",
+    ]
+    assert suppressions(state / "suppressions.toml") == []
+    (given,) = load(state / "feedback.toml")
+    assert (given.suppression, given.performed()) == (None, [odd.action])
+
+
+def test_the_next_weightiest_value_is_bound(state: Path) -> None:
+    """Where what weighs most names no value, or a usual one, the next one that does is suppressed."""
+    columns = reason("action", "shell_history added", 12.0), USUAL, reason("command", "ls", 3.0)
+    happen(state, made(0, "ls", *columns))
     say(state, "f1:0", Verdict.EXPECTED, days=3650)
     (entry,) = suppressions(state / "suppressions.toml")
-    assert entry.scope() == "user alice, query shell_history"
+    assert entry.scope() == "user alice, query shell_history, command = ls"
     assert entry.expires - date(2090, 3, 1) == timedelta(days=3650)
+
+
+def test_what_a_query_was_suppressed_for_by_an_earlier_answer_goes(state: Path) -> None:
+    """Answered again, an alert that no value names loses the suppression of its whole query."""
+    happen(state, made(0, "ls", reason("action", "shell_history added", 7.0)))
+    name = "f" + hashlib.sha256(b"f1:0").hexdigest()[:8]
+    wide = suppression_edit.new(date(2100, 1, 1), user="alice", query="shell_history", name=name)
+    suppression_edit.add(state / "suppressions.toml", wide)
+    assert say(state, "f1:0", Verdict.EXPECTED)[-1].endswith("expected before; that suppression is gone.")
+    assert suppressions(state / "suppressions.toml") == []
 
 
 def test_hostile_values_are_written_as_text(state: Path) -> None:

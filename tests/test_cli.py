@@ -124,6 +124,7 @@ def test_a_missing_log_says_what_to_do(tmp_path: Path, models: Path) -> None:
         result = run(*words, "-l", missing, "--models", models)
         assert result.exit_code == 3
         assert result.stderr.startswith(f"Error: {missing} does not exist;")
+    assert not (tmp_path / "s").exists()  # nothing is left of a run that could not begin, not even a lock
 
 
 def test_a_log_that_is_a_directory_is_not_read(tmp_path: Path) -> None:
@@ -393,7 +394,7 @@ def test_a_line_too_long_is_counted_and_told(models: Path, tmp_path: Path) -> No
     long.write_text(line("alice", 1, "x" * (1 << 20)) + "\n")
     result = run("users", "-l", long)
     assert result.exit_code == 5
-    assert "1 lines and no action to learn from (too_long 1)" in result.stderr
+    assert "1 line and no action to learn from (too_long 1)" in result.stderr
     with long.open("a") as file:
         file.write(line("alice", 2) + "\n")
     words = ("--no-follow", "-l", long, "--models", models, "--state", tmp_path / "s")

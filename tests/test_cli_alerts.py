@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -76,6 +77,24 @@ def test_alerts_are_chosen_by_user_and_time(state: Path) -> None:
     assert result.stderr == f"There is no such alert in {state}.\n"
 
 
+def test_what_other_queries_weigh_stands_apart(tmp_path: Path) -> None:
+    """Behind the worst action's query are its own reasons; what else the burst had comes after them."""
+    worst = made(0, "alice", "nmap -sS")
+    action = msgspec.structs.replace(worst.action, query="user_events", columns={"name": "x"})
+    other = msgspec.structs.replace(
+        worst, score=31.0, action=action, reasons=(Reason(ReasonKind.NEW_VALUE, "name", "x", (), 0, 9, 9.0),)
+    )
+    AlertJournal(tmp_path, "log").write(Alerting.by(Severity.WARNING, None).take([other, worst, other, other]))
+    lines = run("alerts", "list", "--state", tmp_path).stdout.splitlines()
+    assert lines[2] == '  shell_history: command "nmap -sS"; also name "x"'
+
+
+def test_no_alert_at_all(tmp_path: Path) -> None:
+    """Where nothing was told, nothing was asked for in vain."""
+    result = run("alerts", "list", "--state", tmp_path)
+    assert (result.exit_code, result.stderr) == (0, f"No alert has been told in {tmp_path}.\n")
+
+
 def test_suppress_add_list_rm(tmp_path: Path) -> None:
     """What is added is listed, by its id taken out, and said each time in a sentence."""
     scope = ("--user", "alice", "--query", "shell_history", "--field", "command", "--pattern", "make *")
@@ -94,6 +113,28 @@ def test_suppress_add_list_rm(tmp_path: Path) -> None:
     result = run("suppress", "rm", identity, "--state", tmp_path)
     assert (result.exit_code, result.stderr) == (0, f"{identity}: {what} raises alerts again.\n")
     assert run("suppress", "list", "--state", tmp_path).stderr == "Nothing is suppressed.\n"
+
+
+def test_suppress_adds_nothing_twice(tmp_path: Path) -> None:
+    """What suppresses just the same for as long is named; longer, or of another value, is added."""
+    scope = ("suppress", "add", "--state", tmp_path, "--user", "alice", "--field", "command", "--value")
+    first = run(*scope, "make", "--until", "2099-01-01").stderr
+    for day in ("2099-01-01", "2098-12-31"):
+        result = run(*scope, "make", "--until", day, "--note", "again")
+        said = first.replace("2099-01-01.", "2099-01-01 already; nothing was added.")
+        assert (result.exit_code, result.stderr) == (0, said)
+    assert "already" not in run(*scope, "make", "--until", "2099-01-02").stderr
+    assert "already" not in run(*scope, "make all", "--until", "2099-01-01").stderr
+    assert len(run("suppress", "list", "--state", tmp_path, "--format", "json").stdout.splitlines()) == 3
+
+
+def test_suppress_says_what_has_expired_from_the_start(tmp_path: Path) -> None:
+    """A day that is over is taken, for an older log, and is not passed over in silence."""
+    over = " By the clock it has expired: it is of use for older logs alone.\n"
+    for day, said in (("2020-01-01", over), ("2099-01-01", "\n")):
+        result = run("suppress", "add", "--user", "bob", "--until", day, "--state", tmp_path)
+        assert result.exit_code == 0
+        assert result.stderr.endswith(f"raises no alert before {day}.{said}")
 
 
 def test_suppress_shows_what_has_expired(tmp_path: Path) -> None:
@@ -160,11 +201,11 @@ def test_feedback_says_what_it_does_and_does_it(state: Path) -> None:
     result = run("feedback", identity, "--expected", "--for", 90, "--note", "new job", "--state", state)
     first, second = result.stderr.splitlines()
     assert "user alice, query shell_history, command = nmap -sS raises no alert before " in first
-    assert second == "1 of its actions are learned with the next hundred of alice's own."
+    assert second == "1 of its actions is learned with the next hundred of alice's own."
     assert "new job" in run("suppress", "list", "--state", state).stdout
     result = run("feedback", identity, "--incident", "--state", state)
     assert result.stderr.splitlines()[0] == (
-        "1 of its actions are never learned, nor what waits to be learned beside them."
+        "1 of its actions is never learned, nor what waits to be learned beside them."
     )
     assert run("suppress", "list", "--state", state).stderr == "Nothing is suppressed.\n"
 
@@ -173,7 +214,10 @@ def test_feedback_needs_a_verdict_and_an_alert(state: Path) -> None:
     """Neither is guessed."""
     said = f"Error: There is no alert 'x' in {state}. See: anomaly alerts list\n"
     assert ended(run("feedback", "x", "--incident", "--state", state)) == said
-    assert "Say what it was: --expected or --incident." in ended(run("feedback", "x", "--state", state))
+    for verdicts in ((), ("--expected", "--incident"), ("--incident", "--expected")):
+        said = ended(run("feedback", "9f2c41d07b3e5a68:0", *verdicts, "--state", state))
+        assert "Say what it was: either --expected or --incident." in said
+    assert not (state / "feedback.toml").exists()
     words = ("feedback", "x", "--incident", "--for", "3", "--state", state)
     assert "--for is for what was --expected." in ended(run(*words))
 

@@ -139,6 +139,7 @@ def test_an_unknown_user(log: Path, learn: Learn) -> None:
     ("content", "message"),
     [
         (b"", "is empty"),
+        (b"hello\n", r"has 1 line and no action to learn from \(not_json 1"),
         (b"hello\n\n", r"has 2 lines and no action to learn from \(.*not_json 1"),
         (b'{"log_type": "status"}\n' * 3, "status 3"),
     ],
@@ -203,7 +204,7 @@ def test_a_period(write: Write, learn: Learn, since: int | None, until: int | No
 
 def test_an_empty_period(write: Write, learn: Learn) -> None:
     """A period that holds nothing is an error."""
-    with pytest.raises(LogEmpty, match="none of them is an action in the period that was asked for"):
+    with pytest.raises(LogEmpty, match="lines, and no action in the period that was asked for"):
         learn(write("X"), period=Period(since=BEGIN + 40 * DAY))
 
 

@@ -210,14 +210,23 @@ class TestStrangers:
         assert (reason.seen, reason.of, reason.expected) == (0, 0, ())
 
     def test_unusual_mix(self, tokenizer: Tokenizer) -> None:
-        """A window that asks for it is explained by its strangest value, and by the habits it lacks."""
+        """Where each value is usual, the strangest of them in this mix is told, and the habits that it lacks."""
         svm = svm_of(tokenizer, action(command="ls"), action(command="git"))
-        assert reasons_of(tokenizer, svm, action(command="vim")) == ()
-        (reason,) = reasons_of(tokenizer, svm, action(command="vim"), window=True)
+        (reason,) = reasons_of(tokenizer, svm, action(command="vim"))
+        assert reasons_of(tokenizer, svm, action(command="vim"), window=True) == (reason,)
         assert (reason.kind, reason.field, reason.value) == (ReasonKind.UNUSUAL_MIX, "command", "vim")
         assert (reason.seen, reason.of) == (100, 1003)
         assert len(reason.expected) == 1
         assert "git" in reason.expected[0]
+
+    def test_what_is_missing_is_told_once(self) -> None:
+        """Two queries that have the same value in a column of the same name are one habit to a reader."""
+        pairs = [action(query, path=path) for query in ("one", "two") for path in ("vim", "git", "ssh", "top")]
+        tokenizer = fitted(pairs * 50)
+        svm = svm_of(tokenizer, action("three", path="x"), *pairs)
+        (*_, reason) = reasons_of(tokenizer, svm, action("one", path="top"), window=True)
+        assert reason.kind is ReasonKind.UNUSUAL_MIX
+        assert len(set(reason.expected)) == len(reason.expected) == MAX_REASONS
 
     @pytest.mark.parametrize("window", [False, True])
     def test_at_most_three(self, tokenizer: Tokenizer, *, window: bool) -> None:
@@ -232,11 +241,15 @@ class TestBoth:
     """The reasons of both views together."""
 
     def test_the_sequence_speaks_of_an_action(self, tokenizer: Tokenizer) -> None:
-        """While the window asks for nothing, the reasons are the sequence model's."""
+        """While the window asks for nothing, the reasons are the sequence model's, if it has any."""
         lstm, svm = expecting(tokenizer, "git", "ls"), svm_of(tokenizer, action(command="ls"))
-        for command in ("vim", "nmap", "sudo reboot", "git"):
+        for command in ("vim", "nmap", "sudo reboot"):
             one = action(command=command)
             assert reasons_of(tokenizer, Both(lstm, svm), one) == reasons_of(tokenizer, lstm, one)
+        one = action(command="git")
+        (reason,) = reasons_of(tokenizer, Both(lstm, svm), one)
+        assert reason == reasons_of(tokenizer, svm, one)[-1]
+        assert reason.kind is ReasonKind.UNUSUAL_MIX
 
     def test_the_window_speaks_of_the_mix(self, tokenizer: Tokenizer) -> None:
         """A window that asks for it adds one reason at the end: what is strangest to it, and what it lacks."""

@@ -73,13 +73,14 @@ def test_an_answer_is_taken_over_once(path: Path) -> None:
 
 def test_another_answer_to_the_same_alert_is_taken_over(path: Path) -> None:
     """Whoever changes his mind is heard, and heard again when he changes it back; marks do not add up."""
-    pupil, taken = Pupil(), list[str]()
-    answers = Answers(path, "log", pupil, taken, lambda _: None)
+    pupil, taken, said = Pupil(), list[str](), list[str]()
+    answers = Answers(path, "log", pupil, taken, said.append)
     for number, verdict in enumerate(("expected", "incident", "expected")):
         path.write_text(ENTRY.replace("expected", verdict) + "\n" * number)
         assert answers.look()
         assert taken == [f"{verdict} f1:7"]
     assert [expected for _, expected in pupil.told] == [True, False, True]
+    assert said[1] == "Alert f1:7 of 'alice' was an incident: what it told of is never learned."
 
 
 def test_what_another_run_told_of_is_its_own(path: Path) -> None:

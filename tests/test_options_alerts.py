@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from anomaly import options, options_alerts
+from anomaly import cli_predict, options, options_alerts
 
 FILE = """
 alert_on = "critical"
@@ -98,3 +98,15 @@ def test_what_does_not_fit_is_a_usage_error(words: tuple[str, ...], error: str) 
     result = run(*words)
     assert result.exit_code == 2
     assert error in result.output
+
+
+@pytest.mark.parametrize("name", ["predict", "run"])
+def test_a_severity_beside_a_budget_is_a_usage_error(name: str, tmp_path: Path) -> None:
+    """Whoever types both is told that one of them would not count, before any work; a setting gives way."""
+    asked: click.Command = getattr(cli_predict, name)
+    places = ["--log", str(tmp_path / "none"), "--models", str(tmp_path), "--state", str(tmp_path)]
+    words = [*places, "--alert-on", "critical"]
+    result = CliRunner().invoke(asked, [*words, "--budget", "2"])
+    assert result.exit_code == 2
+    assert "Error: Give either --alert-on or --budget: a budget finds what is rare of each user." in result.output
+    assert "Give either --alert-on" not in CliRunner().invoke(asked, words, env={"ANOMALY_BUDGET": "2"}).output

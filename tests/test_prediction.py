@@ -309,7 +309,7 @@ def test_another_log_that_names_nobody_is_claimed_and_said(here: Setting, namele
     scores = nameless.run("alice", begin="start")
     assert set(users(scores)) == {"alice"}
     assert len(scores) == 700
-    assert nameless.said == [f"{nameless.log} names no user: all of it is taken as 'alice''s."]
+    assert nameless.said == [f"{nameless.log} names no user: all of it is taken as that of 'alice'."]
 
 
 def test_a_log_with_names_is_not_claimed(here: Setting, event: Event) -> None:

@@ -98,7 +98,7 @@ def test_a_broken_newer_model_leaves_the_old_one(running: Running, event: Event)
     for _ in range(3):
         running.follower.look()
     (sentence,) = running.said
-    assert sentence.startswith("The model of 'alice' in use stays in use. ")
+    assert sentence.startswith("The newest model of 'alice' is left aside, and nothing changes. ")
     assert running.score(line).model.version == 1
 
 
@@ -165,8 +165,8 @@ def test_what_a_running_program_cannot_change_is_said(running: Running, settings
     settings |= {"log": Path("/elsewhere"), "max_line": 5000}
     running.follower.reload()
     assert running.said == [
-        "The new log takes effect at the next start.",
-        "The new max-line takes effect at the next start.",
+        "What is new in log takes effect at the next start.",
+        "What is new in max-line takes effect at the next start.",
         "Settings and models were loaded anew.",
     ]
 

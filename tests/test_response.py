@@ -228,7 +228,7 @@ def test_a_reload_takes_over_what_alarms(here: Place, event: Event) -> None:
             file.write(b"".join(line + b"\n" for line in scans(event, 5, later_than(here))))
         follower.run()
     assert here.told.alerts == []
-    assert "The new suppressions takes effect at the next start." in here.said
+    assert "What is new in suppressions takes effect at the next start." in here.said
 
 
 def expect(here: Place, verdict: Verdict = Verdict.EXPECTED) -> None:

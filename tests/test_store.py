@@ -63,7 +63,7 @@ def test_a_card_is_of_the_model_in_use(store: Store) -> None:
     assert store.card("mallory") is None
     (store.directory / "bob" / "1.safetensors").replace(store.directory / "alice" / "5.safetensors")
     store.use("alice", 5)
-    assert "it is 'bob''s" in refused(store)
+    assert "it belongs to 'bob'" in refused(store)
 
 
 def test_a_card_is_believed_alone_and_the_rest_when_it_is_loaded(models: Path) -> None:
@@ -190,7 +190,7 @@ def test_names_are_percent_encoded(user: str, name: str) -> None:
 def test_a_model_under_another_name_is_refused(models: Path) -> None:
     """A model that was moved to another user's directory is not that user's."""
     (models / "bob").rename(models / "carol")
-    assert "it is 'bob''s" in refused(Store(models), "carol")
+    assert "it belongs to 'bob'" in refused(Store(models), "carol")
 
 
 def test_a_refusal_says_how_to_make_a_new_one(models: Path) -> None:

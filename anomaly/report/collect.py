@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from anomaly.alerts import Alerting
 from anomaly.errors import LogEmpty, ModelRefused
-from anomaly.harvest import Watch, nothing
+from anomaly.harvest import Watch, lines_of, nothing
 from anomaly.identity import keys
 from anomaly.once import Say
 from anomaly.osquery import Action
@@ -74,10 +74,8 @@ def collect(asked: Asked, say: Say, watch: Watch) -> Report:
 def _no_action(asked: Asked, anew: Anew) -> str:
     if asked.user is None or not anew.lines:
         return nothing([asked.log], anew.lines, anew.skipped)
-    return (
-        f"{asked.log} has {anew.lines:,} lines, and none of them is an action of {asked.user!r}'s in the period"
-        " that was asked for."
-    )
+    what = f"no action of {asked.user!r} in the period that was asked for"
+    return f"{asked.log} has {lines_of(anew.lines)}, and {what}."
 
 
 class _Collector:

@@ -87,7 +87,7 @@ def parse(address: str) -> Address:
     Raises
     ------
     ConfigError
-        There is no such kind of address, or no such option; what was probably meant is proposed.
+        There is no such kind of address, or no such option there; what was probably meant is proposed.
     """
     if address.startswith(("http://", "https://")):
         place, _, query = address.partition("#")

@@ -19,7 +19,7 @@ _ID = 80
 
 
 def alert_text(alert: Alert) -> str:
-    """Give two to four lines, each of at most 80 columns but the last, which is to be copied whole."""
+    """Give two to five lines, each of at most 80 columns but the last two, which end in what is to be copied."""
     return "".join(f"{line}\n" for line in _lines(alert))
 
 
@@ -40,4 +40,6 @@ def _lines(alert: Alert) -> Iterator[str]:
         room = WIDTH - len(_INDENT)
         yield _INDENT + visible(sentence(reason, room), room)
     if not alert.closed:
-        yield f"{_INDENT}Was it expected? anomaly feedback {shell_word(alert.id[:_ID])} --expected, or --incident"
+        command = f"anomaly feedback {shell_word(alert.id[:_ID])}"
+        yield f"{_INDENT}Was it expected? {command} --expected"
+        yield f"{_INDENT}Or an incident?  {command} --incident"

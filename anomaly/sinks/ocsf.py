@@ -91,7 +91,6 @@ def _metadata(alert: Alert) -> dict[str, Any]:
         "profiles": ["host"],
         "product": {"name": "anomaly", "vendor_name": "osquery-anomaly", "version": __version__},
         "uid": f"{clip(alert.id, 256)}/{alert.update}",
-        "log_name": "osqueryd.results.log",
     }
 
 

@@ -58,7 +58,7 @@ def summary(action: Action, room: int) -> str:
     """Say what the action is: its sign, its query, and the columns that say most, as far as there is room."""
     said = f"{_SIGNS.get(action.verb, '?')}{action.query[:room]}"
     row = {name[:room]: value[:room] for name, value in action.columns.items() if value}
-    for place, name in enumerate((_telling(row) or list(row))[:_MOST]):
+    for place, name in enumerate((telling(row) or list(row))[:_MOST]):
         # The first may go without its name, which the query suggests, and may be cut; the others are whole.
         pair = row[name] if place == 0 and name in _TELLING else f"{name}={row[name]}"
         if place > 0 and columns(visible(f"{said} {pair}")) > room:
@@ -67,7 +67,12 @@ def summary(action: Action, room: int) -> str:
     return said
 
 
-def _telling(row: Mapping[str, str]) -> list[str]:
+def telling(row: Mapping[str, str]) -> list[str]:
+    """Return the columns that say something of an action, those that say most first.
+
+    >>> telling({"uid": "0", "shell": "sh", "path": "/bin/ls"})
+    ['path', 'shell']
+    """
     first = [name for name in _TELLING if name in row]
     return first + [name for name in row if name not in _SKIPPED and name not in first]
 

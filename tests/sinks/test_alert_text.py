@@ -11,12 +11,13 @@ from anomaly.sinks.visible import columns
 
 
 def test_alert(alert: Alert) -> None:
-    """Four lines: who, when and how much; the worst action; why; what to do next."""
+    """Five lines: who, when and how much; the worst action; why; what to do next, each ready to be pasted."""
     assert alert_text(alert).splitlines() == [
         "2026-11-02 02:13:44 alice on ws1: 3 unusual actions in 2 min, warning",
         "  +shell_history nmap -sS 10.0.0.0/24 (score 37.2 risk 12.5)",
         '  new command "nmap", never seen in 12,034; usually ls, git',
-        "  Was it expected? anomaly feedback 9f2c:18000 --expected, or --incident",
+        "  Was it expected? anomaly feedback 9f2c:18000 --expected",
+        "  Or an incident?  anomaly feedback 9f2c:18000 --incident",
     ]
 
 
@@ -42,12 +43,18 @@ def test_the_end_of_a_burst_asks_nothing(alert: Alert) -> None:
     assert len(lines) == 3
 
 
+def test_a_real_id_fits(alert: Alert) -> None:
+    """An id as they are, of a log of millions of lines, leaves the whole in 80 columns."""
+    lines = alert_text(msgspec.structs.replace(alert, id="9f2c41d07b3e5a68:9999999999")).splitlines()
+    assert max(map(columns, lines)) <= 80
+
+
 @settings(deadline=None)
 @given(st.from_type(Alert))
 def test_any_alert(alert: Alert) -> None:
-    """Whatever the alert, it is two to four printable lines; all but the command fit into 80 columns."""
+    """Whatever the alert, it is two to five printable lines; all but the commands fit into 80 columns."""
     lines = alert_text(alert).split("\n")
     assert lines.pop() == ""
-    assert 2 <= len(lines) <= 4
+    assert 2 <= len(lines) <= 5
     assert all(line.isprintable() for line in lines)
     assert all(columns(line) <= 80 for line in lines if "anomaly feedback" not in line)

@@ -40,6 +40,7 @@ def test_is_a_detection_finding(alert: Alert, version: str) -> None:
     assert (document["class_uid"], document["category_uid"], document["type_uid"]) == (2004, 2, 200401)
     assert document["metadata"]["version"] == "1.4.0"
     assert document["metadata"]["profiles"] == ["host"]
+    assert "log_name" not in document["metadata"]  # an alert does not know how its log is called
     assert document["finding_info"]["uid"] == "9f2c:18000"
     assert (document["time"], document["start_time"]) == (1793585624000, 1793585504000)
     assert (document["severity_id"], document["risk_score"], document["count"]) == (3, 37, 3)
