@@ -241,7 +241,7 @@ def test_alerts_among_the_scores(log: Path, models: Path, tmp_path: Path) -> Non
     (journal,) = tmp_path.glob("*.alerts.ndjson")
     told = [json.loads(line)["update"] for line in journal.read_text().splitlines()]
     assert told
-    assert result.stdout.count("anomaly feedback") == told.count(0)
+    assert result.stdout.count("--expected") == told.count(0)
 
 
 @pytest.mark.parametrize("form", ["json", "ecs"])
