@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from anomaly.errors import StateLocked, StateRefused
-from anomaly.trust import refusal
+from anomaly.trust import make_private, refusal
 
 ROOM = 64 << 20
 """Bytes that wait at most; an outage that is longer than that loses what comes after them."""
@@ -248,7 +248,7 @@ class Spool:
 
 def _folder(directory: Path) -> int:
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise StateRefused(f"{directory} cannot be used for alerts that wait: {error.strerror}.") from error
