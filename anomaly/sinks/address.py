@@ -192,9 +192,7 @@ def _webhook(address: Address, spool: Path, environ: Mapping[str, str]) -> Webho
     file = _path(options.get("token_file"))
     post = Post(
         receiver(address.place),
-        secret=secret_from(
-            file=_path(options.get("token_file")), variable=options.get("token_env"), environ=environ
-        ),
+        secret=secret_from(file=file, variable=options.get("token_env"), environ=environ),
         authorities=_path(options.get("ca")),
         content=_CONTENT.get(form, "application/json"),
     )
