@@ -15,7 +15,19 @@ from anomaly import suppression_edit
 from anomaly.alert_journal import Told, told
 from anomaly.burst import begin_of, is_cut
 from anomaly.errors import ConfigError
-from anomaly.feedback import FILE, KEY, MOST, MOST_ACTIONS, Done, Feedback, Verdict, load, parse
+from anomaly.feedback import (
+    ACTION_BYTES,
+    FILE,
+    KEY,
+    MOST,
+    MOST_ACTIONS,
+    MOST_BYTES,
+    Done,
+    Feedback,
+    Verdict,
+    load,
+    parse,
+)
 from anomaly.identity import keys
 from anomaly.ledger_edit import Ledger, append, edit, take_out
 from anomaly.osquery import Action
@@ -40,9 +52,16 @@ class _Asked(NamedTuple):
 
     @property
     def actions(self) -> list[Action]:
-        """The actions that were told of, the worst of each record."""
+        """The actions that were told of, the worst of each record: the last ones that there is room for."""
         scores = {score.id: score for one in self.tellings for score in one.worst}
-        return [score.action for score in scores.values()][-MOST_ACTIONS:]
+        kept: list[Action] = []
+        size = 0
+        for score in reversed(scores.values()):
+            size += len(msgspec.json.encode(_done(score.action)))
+            if kept and (size > ACTION_BYTES or len(kept) >= MOST_ACTIONS):
+                break
+            kept.append(score.action)
+        return kept[::-1]
 
 
 def answer(
@@ -77,11 +96,12 @@ def answer(
     if dry_run:
         return
     answered = _feedback(asked, verdict, note, name if entry is not None else None)
+    # First, so that nothing is suppressed of which nobody finds an answer.
+    _write(state / FILE, answered)
     if entry is not None:
         suppression_edit.add(suppressions, entry)
     elif suppression_edit.remove_if_there(suppressions, name):
         yield f"{name}: it was called expected before; that suppression is gone."
-    _write(state / FILE, answered)
 
 
 def _find(state: Path, identity: str) -> _Asked:
@@ -122,16 +142,21 @@ def _feedback(asked: _Asked, verdict: Verdict, note: str, suppression: str | Non
         datetime.now(UTC).replace(microsecond=0),
         suppression,
         note,
-        [Done(a.time, a.query, a.verb, a.columns) for a in asked.actions],
+        [_done(action) for action in asked.actions],
     )
+
+
+def _done(action: Action) -> Done:
+    return Done(action.time, action.query, action.verb, action.columns)
 
 
 def _write(path: Path, answered: Feedback) -> None:
     def change(tables: AoT) -> None:
         take_out(tables, {answered.id})
-        while len(tables) >= MOST:
-            del tables[0]
         append(tables, msgspec.to_builtins(answered, builtin_types=(datetime,)))
+        sizes = [len(table.as_string().encode()) for table in tables]
+        while len(sizes) > 1 and (len(sizes) > MOST or sum(sizes) > MOST_BYTES):
+            del tables[0], sizes[0]
 
     edit(Ledger(path, KEY, _HEADER, parse), change)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from anomaly import suppression_edit
+from anomaly import answering, suppression_edit
 from anomaly.alert_journal import AlertJournal
 from anomaly.alerts import Alerting
 from anomaly.answering import answer, forget
-from anomaly.errors import ConfigError
+from anomaly.errors import ConfigError, StateError
 from anomaly.feedback import Verdict, load
 from anomaly.osquery import Action
 from anomaly.records import ModelRef, Reason, ReasonKind, Score, Severity
@@ -119,6 +119,40 @@ def test_without_a_value_the_query_is_the_scope(state: Path) -> None:
     (entry,) = suppressions(state / "suppressions.toml")
     assert entry.scope() == "user alice, query shell_history"
     assert entry.expires - date(2090, 3, 1) == timedelta(days=3650)
+
+
+def test_the_largest_answers_do_not_fill_the_file(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of actions and of answers the last ones are kept that there is room for, and one of each in any case."""
+    monkeypatch.setattr(answering, "ACTION_BYTES", 1000)
+    monkeypatch.setattr(answering, "MOST_BYTES", 4000)
+    for number in range(5):
+        begin = number * 100_000
+        happen(state, *(made(begin + n, f"{n} " + "x" * 400) for n in range(0, 9, 2)), name=f"log{number}")
+        say(state, f"f1:{begin}", Verdict.EXPECTED)
+    given = load(state / "feedback.toml")
+    assert 1 < len(given) < 5
+    assert given[-1].id == "f1:400000"
+    assert {len(one.actions) for one in given} == {2}
+    assert (state / "feedback.toml").stat().st_size < 4000 + 200
+    monkeypatch.setattr(answering, "ACTION_BYTES", 100)
+    monkeypatch.setattr(answering, "MOST_BYTES", 100)
+    happen(state, made(900_000, "y" * 1000))
+    say(state, "f1:900000", Verdict.EXPECTED)
+    (only,) = load(state / "feedback.toml")
+    assert (only.id, len(only.actions)) == ("f1:900000", 1)
+
+
+def test_an_answer_that_cannot_be_kept_suppresses_nothing(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails leaves no suppression behind that no answer explains."""
+
+    def fail(*_: object) -> None:
+        raise StateError("It would become too large.")
+
+    happen(state, made(0))
+    monkeypatch.setattr(answering, "edit", fail)
+    with pytest.raises(StateError, match="too large"):
+        say(state, "f1:0", Verdict.EXPECTED)
+    assert suppressions(state / "suppressions.toml") == []
 
 
 def test_hostile_values_are_written_as_text(state: Path) -> None:
