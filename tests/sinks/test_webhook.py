@@ -111,7 +111,7 @@ def test_pauses_grow(tmp_path: Path) -> None:
 
 def test_a_try_that_takes_long(tmp_path: Path) -> None:
     """That a receiver has not answered for ten seconds is told while it is waited for, and not after."""
-    seen = []
+    seen: list[str | None] = []
 
     def answer(_: float) -> Answer:
         for pause in (10.0, 0.5):
