@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
 from anomaly.board import Board
+from anomaly.deadline import Deadline
 from anomaly.errors import ConfigError
 from anomaly.metrics import registry
 from anomaly.metrics_address import Served, Written
@@ -27,6 +28,9 @@ EVERY = 15.0
 
 PATIENCE = 5.0
 """Seconds that one who has connected may be silent."""
+
+LONGEST = 10.0
+"""Seconds that one who has connected may take in all: as long as Prometheus usually waits."""
 
 CALLERS = 8
 """Who are answered at a time; more are turned away. Anybody on this machine may connect, and stay."""
@@ -70,7 +74,11 @@ class _Server(ThreadingWSGIServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base has it
         """Answer, and give the place free."""
         try:
-            super().process_request_thread(request, client_address)
+            with Deadline(LONGEST) as deadline:
+                deadline.watch(request)
+                super().process_request_thread(request, client_address)
+        except OSError:  # no thread to be had for the deadline
+            self.shutdown_request(request)
         finally:
             self._free.release()
 

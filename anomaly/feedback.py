@@ -25,7 +25,14 @@ KEY = "feedback"
 MOST = 2000
 """Answers that are kept; beyond, the oldest are dropped when one is added."""
 
+MOST_BYTES = 2 << 20
+"""Bytes of answers that are kept, likewise: all are read anew to add one, which takes 3 s for each MiB."""
+
 MOST_ACTIONS = 20
+"""Actions of an alert that are kept, the last ones."""
+
+ACTION_BYTES = 1 << 16
+"""Bytes of them, likewise; one is kept in any case."""
 
 
 class Verdict(StrEnum):

@@ -21,7 +21,7 @@ import msgspec
 from anomaly.advice import nearest
 from anomaly.errors import ConfigError, StateError, StateRefused
 from anomaly.store_layout import write_file
-from anomaly.trust import refusal
+from anomaly.trust import make_private, refusal
 
 MAX_BYTES = 8 << 20
 """Largest file that is read: more than anybody reviews."""
@@ -80,7 +80,7 @@ def held(path: Path) -> Iterator[None]:
         The directory or the lock beside the file cannot be trusted, or used.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         _check(path.parent, path.parent.stat(), stat.S_IFDIR)
         descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | _OPEN, 0o600)
     except OSError as error:

@@ -14,8 +14,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from anomaly import __version__
-from anomaly.board import Board, Row, encodable
+from anomaly.board import Board, Row
 from anomaly.records import Severity
+from anomaly.sinks.visible import visible
 
 RISKIEST = 200
 """Users that have a metric of their own: each costs the receiver a series, and names are the log's to choose."""
@@ -89,7 +90,7 @@ def _risks(rows: Iterable[Row]) -> GaugeMetricFamily:
     known = ((row.risk, row.user, row.host) for row in rows if row.risk is not None)
     told: set[tuple[str, str]] = set()
     for risk, *name in heapq.nlargest(RISKIEST, known):
-        user, host = map(encodable, name)
+        user, host = map(visible, name)
         if (user, host) not in told:
             told.add((user, host))
             family.add_metric((user, host), risk)
@@ -111,13 +112,22 @@ def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
 
 def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=(label,))
-    for value, count in sorted(values.items()):
-        family.add_metric((encodable(value),), count)
+    for value, count in sorted(_shown(values).items()):
+        family.add_metric((value,), count)
     return family
 
 
 def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
     family = CounterMetricFamily(name, text, labels=(label,))
-    for value, count in sorted(dict(values).items()):  # copied in one step: another thread may add to them
-        family.add_metric((encodable(str(value)),), count)
+    for value, count in sorted(_shown(values).items()):
+        family.add_metric((value,), count)
     return family
+
+
+def _shown(values: Mapping[str, float]) -> dict[str, float]:
+    """Make names such that a file of metrics may be shown on a terminal; what reads alike then is added up."""
+    shown: dict[str, float] = {}
+    for value, count in dict(values).items():  # copied in one step: another thread may add to them
+        label = visible(str(value))
+        shown[label] = shown.get(label, 0) + count
+    return shown

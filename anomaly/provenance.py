@@ -40,6 +40,8 @@ _LARGEST = 1 << 20  # bytes of a file in which lines are looked up
 _SECRET = re.compile(r"pass|secret|token|credential|authori[sz]ation|api.?key", re.IGNORECASE)
 _PAIR = re.compile(r"(?P<key>[A-Za-z][\w.-]*)=(?P<value>[^;,&\s]*)")
 _WEB = re.compile(r"(?i)[a-z][a-z0-9+.-]*://[^\s;,]*")
+_WHOLE = re.compile(r"(?i)https?://")
+_HOST = re.compile(r"[\w.:%-]*")
 _LOGIN = re.compile(r"[^\s/:;,=@]+:[^\s/;,@]*@")
 _HIDDEN = "***"
 _WIDTH, _ORIGIN = 80, 24
@@ -99,7 +101,7 @@ def provenance(values: Mapping[str, Any], path: Path | None) -> list[Setting]:
 def hidden(value: Any) -> Any:  # noqa: ANN401 - of any setting
     """Return a value as it may be shown: of a web address the host, and of what names a secret's file its name.
 
-    A webhook's path is often all there is of a password.
+    A webhook's path is often all there is of a password. What begins as a web address is one to its end.
 
     >>> hidden("webhook:https://me:pw@hooks.example/T0/B1?sig=x;token_file=/etc/anomaly/hook.token")
     'webhook:https://***@hooks.example/***;token_file=hook.token'
@@ -112,6 +114,8 @@ def hidden(value: Any) -> Any:  # noqa: ANN401 - of any setting
         return str(value)
     if not isinstance(value, str):
         return value
+    if _WHOLE.match(value):
+        return _web(value)
     return _LOGIN.sub(f"{_HIDDEN}@", _PAIR.sub(_pair, _WEB.sub(lambda match: _web(match[0]), value)))
 
 
@@ -199,6 +203,8 @@ def _web(address: str) -> str:
         parts = urlsplit(address)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
         port = f":{parts.port}" if parts.port is not None else ""
+        if not _HOST.fullmatch(parts.hostname or ""):
+            raise ValueError("no host")
     except ValueError:
         return f"{address.partition('://')[0]}://{_HIDDEN}"
     who = f"{_HIDDEN}@" if "@" in parts.netloc else ""

@@ -71,13 +71,18 @@ def read(folder: int, name: str, most: int = MAX_BYTES) -> bytes | None:
         return None
     except OSError as error:
         raise ValueError(f"it cannot be opened ({error.strerror})") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):  # before it is made a file of Python's, which no directory can be
             raise ValueError("it is no regular file")
         if refusal(Path(name), status) is not None:
             raise ValueError("others than root and you may write it")
-        data = file.read(most + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise ValueError(f"it cannot be read ({error.strerror})") from error
+    finally:
+        os.close(descriptor)
     if len(data) > most:
         raise ValueError(f"it is larger than {most:,} bytes")
     return data

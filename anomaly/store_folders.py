@@ -13,6 +13,7 @@ from anomaly.advice import shell_word
 from anomaly.errors import ModelRefused, StoreUnwritable, UnknownUser
 from anomaly.store_layout import check, directory, encode_user, read_file, versions
 from anomaly.store_lock import WriteLock
+from anomaly.trust import make_private
 
 
 class Folders:
@@ -79,7 +80,7 @@ class Folders:
     @contextmanager
     def _writing(self, patience: float | None = None) -> Iterator[int]:
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self.directory)
             with self._open() as root:
                 if root is None:
                     raise FileNotFoundError(errno.ENOENT, "it was removed", str(self.directory))

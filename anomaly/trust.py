@@ -42,6 +42,20 @@ def refusal(path: Path, status: os.stat_result) -> str | None:
     )
 
 
+def make_private(directory: Path) -> None:
+    """Make a directory where it is missing, with all above it, each for its owner alone whatever the umask.
+
+    ``Path.mkdir(parents=True)`` has the mode for the last one only. Raises OSError.
+    """
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        if directory.parent == directory:
+            raise
+        make_private(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+
+
 def _private_group(gid: int, uid: int) -> bool:
     try:
         owner, group = pwd.getpwuid(uid), grp.getgrgid(gid)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -37,6 +39,15 @@ def fetch(port: int, host: str = "127.0.0.1") -> dict[str, float]:
     return {
         s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples if not s.labels
     }
+
+
+def sooner_or_later(port: int) -> dict[str, float]:
+    """Ask until there is a place: one is given free a moment after its caller has seen the end."""
+    last = time.monotonic() + 5
+    while True:
+        with suppress(ConnectionError):
+            return fetch(port)
+        assert time.monotonic() < last
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -85,6 +96,35 @@ def test_who_connects_and_is_silent_takes_a_place_and_no_more(
             assert threading.active_count() <= before + exposure.CALLERS
             caller.close()
         assert fetch(port)["anomaly_lines_total"] == 0
+
+
+def test_who_drips_gives_the_place_free(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers that send a byte now and then are ended when their time in all is over."""
+    monkeypatch.setattr(exposure, "LONGEST", 0.2)
+    ended = threading.Event()
+    with exposed(Served("127.0.0.1", 0), board) as port:
+        callers = [socket.create_connection(("127.0.0.1", port)) for _ in range(exposure.CALLERS)]
+
+        def drip() -> None:
+            while not ended.wait(0.01):
+                for caller in callers:
+                    with suppress(OSError):
+                        caller.sendall(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            for caller in callers:
+                caller.settimeout(3)
+                with suppress(ConnectionResetError):
+                    while caller.recv(4096):
+                        pass
+            assert sooner_or_later(port)["anomaly_lines_total"] == 0
+        finally:
+            ended.set()
+            thread.join()
+            for caller in callers:
+                caller.close()
 
 
 def test_the_file_is_whole_readable_and_written_at_the_end(board: Board, tmp_path: Path) -> None:

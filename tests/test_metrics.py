@@ -15,6 +15,7 @@ from anomaly.board import Board
 from anomaly.metrics import RISKIEST, registry
 from anomaly.osquery import Action
 from anomaly.records import ModelRef, Score, Severity
+from anomaly.sinks.visible import visible
 from anomaly.sources.stdin import StdinSource
 from anomaly.tally import Tally
 
@@ -105,8 +106,17 @@ def test_hostile_names_are_labels_and_nothing_else(names: list[str]) -> None:
     board = Board(Tally())
     board.take([score(name, 1.0) for name in names])
     found = [key for key in samples(board) if key[0] == "anomaly_user_risk"]
-    shown = {name.encode("utf-8", "backslashreplace").decode() for name in names}
-    assert {dict(labels)["user"] for _, labels in found} == shown
+    assert {dict(labels)["user"] for _, labels in found} == {visible(name) for name in names}
+
+
+def test_names_do_not_steer_a_terminal(board: Board) -> None:
+    """Whoever prints the metrics sees what a name holds; what reads alike then is one series."""
+    board.take([score("a\x1b[2J\0\r", 3.0, host="h\u202e")])
+    for name in ("file:a\x1b", "file:a\\x1b"):
+        board.failed(name)
+    text = generate_latest(registry(board)).decode()
+    assert text.replace("\n", "").isprintable()
+    assert samples(board)["anomaly_sink_failures_total", (("sink", "file:a\\x1b"),)] == 2
 
 
 def test_names_that_read_alike_are_one_series_with_the_higher_risk(board: Board) -> None:

@@ -52,6 +52,7 @@ def test_what_is_not_to_be_believed_is_a_value_error(state: Path) -> None:
     """Links, pipes, what others may write and what is too large are not read; what is missing is None."""
     (state / "link").symlink_to(state / "own")
     os.mkfifo(state / "pipe")
+    (state / "folder").mkdir()
     (state / "own").write_bytes(b"12345")
     (state / "theirs").write_bytes(b"")
     (state / "theirs").chmod(0o666)
@@ -62,6 +63,7 @@ def test_what_is_not_to_be_believed_is_a_value_error(state: Path) -> None:
         for name, why in {
             "link": "cannot be opened",
             "pipe": "no regular file",
+            "folder": "no regular file",
             "theirs": "others than root and you may write it",
             "own": "larger than 4 bytes",
         }.items():

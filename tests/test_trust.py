@@ -3,11 +3,16 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from anomaly.trust import distrust
+from anomaly.ledger import held
+from anomaly.sinks.spool import Spool
+from anomaly.sources.checkpoint import CheckpointFile
+from anomaly.trust import distrust, make_private
 
 ME = os.geteuid()
 USERS = {0: ("root", 0), 7777: ("mallory", 7777), ME: ("me", 500)}
@@ -15,8 +20,9 @@ GROUPS = {500: ("me", []), 600: ("me", ["me"]), 501: ("staff", []), 502: ("me", 
 
 
 @pytest.fixture(autouse=True)
-def _databases(monkeypatch: pytest.MonkeyPatch) -> None:
+def _databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the system's databases a few users and groups; who is not among them has no name."""
+    assert tmp_path.is_dir()  # made before: pytest asks the databases for its name
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name=USERS[uid][0], pw_gid=USERS[uid][1]))
     monkeypatch.setattr(
         grp, "getgrgid", lambda gid: SimpleNamespace(gr_name=GROUPS[gid][0], gr_mem=GROUPS[gid][1])
@@ -76,3 +82,44 @@ def test_an_owner_without_a_name_has_no_private_group(monkeypatch: pytest.Monkey
     """Where the system does not know the owner, as in some containers, a group is shared."""
     monkeypatch.delitem(USERS, ME)
     assert distrust(status(0o40770)) == "its group may write it"
+
+
+def _keep(directory: Path) -> None:
+    with CheckpointFile(directory, "log"):
+        pass
+
+
+def _hold(directory: Path) -> None:
+    with held(directory / "feedback.toml"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        make_private,
+        _hold,
+        lambda directory: Spool(directory).close(),
+        _keep,
+    ],
+)
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022])
+def test_every_directory_that_is_made_is_private(make: Callable[[Path], None], umask: int, tmp_path: Path) -> None:
+    """Whoever makes the state directory first makes it, and what is above it, for its owner alone."""
+    before = os.umask(umask)
+    try:
+        make(tmp_path / "home" / "state" / "spool")
+    finally:
+        os.umask(before)
+    made = [tmp_path / "home", tmp_path / "home" / "state", tmp_path / "home" / "state" / "spool"]
+    assert [path.stat().st_mode & 0o777 for path in made] == [0o700] * 3
+
+
+def test_a_directory_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    """Nobody's mode is changed, and a file in the way is an error."""
+    tmp_path.chmod(0o755)
+    make_private(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_private(tmp_path / "file")

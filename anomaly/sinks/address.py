@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, overload
 from urllib.parse import parse_qsl, urlsplit
 
 from anomaly.advice import nearest
@@ -35,6 +35,7 @@ from anomaly.sinks.spool import Spool
 from anomaly.sinks.stream import StreamSink
 from anomaly.sinks.syslog import LOCAL, Local, SyslogSink, Tcp, Tls, Udp, Wire
 from anomaly.sinks.syslog_message import FACILITIES
+from anomaly.sinks.visible import visible
 from anomaly.sinks.webhook import WebhookSink
 
 _OPTIONS = {
@@ -178,7 +179,7 @@ def open_sink(
             raise ConfigError("Alerts cannot go to standard output here." if stdout is None else "Write - alone.")
         return StreamSink(stdout, encoder(options.get("format", "text")))
     if found.kind == "file":
-        return FileSink(Path(found.place).expanduser(), encoder(options.get("format", "json")))
+        return FileSink(_path(found.place), encoder(options.get("format", "json")))
     if found.kind.startswith("http"):
         return _webhook(found, spool, environ)
     return _syslog(found)
@@ -188,11 +189,11 @@ def _webhook(address: Address, spool: Path, environ: Mapping[str, str]) -> Webho
     options, form = address.options, address.options.get("format", "json")
     if "token_file" in options and "token_env" in options:
         raise ConfigError("A webhook has its token from token_file or from token_env, not from both.")
-    file = Path(options["token_file"]).expanduser() if "token_file" in options else None
+    file = _path(options.get("token_file"))
     post = Post(
         receiver(address.place),
         secret=secret_from(file=file, variable=options.get("token_env"), environ=environ),
-        authorities=_path(options, "ca"),
+        authorities=_path(options.get("ca")),
         content=_CONTENT.get(form, "application/json"),
     )
     # By its address alone: another format or token is still the same receiver, for whom the same alerts wait.
@@ -204,7 +205,7 @@ def _syslog(address: Address) -> SyslogSink:
     options = address.options
     facility = FACILITIES[options.get("facility", _FACILITY)]
     if address.kind == "syslog":
-        wire: Wire = Local(Path(address.place) if address.place else LOCAL)
+        wire: Wire = Local(_path(address.place or None) or LOCAL)
         return SyslogSink(wire, facility=facility, is_local=options.get("rfc") != "5424")
     host, port = _host(address)
     if address.kind == "syslog+udp":
@@ -212,7 +213,7 @@ def _syslog(address: Address) -> SyslogSink:
     elif address.kind == "syslog+tcp":
         wire = Tcp(host, port)
     else:
-        wire = Tls(host, port, verified(_path(options, "ca")))
+        wire = Tls(host, port, verified(_path(options.get("ca"))))
     form = options.get("format", "text")
     return SyslogSink(wire, facility=facility, encode=None if form == "text" else encoder(form))
 
@@ -232,8 +233,20 @@ def _host(address: Address) -> tuple[str, int]:
     return host, port or _PORTS[address.kind]
 
 
-def _path(options: Mapping[str, str], name: str) -> Path | None:
-    return Path(options[name]).expanduser() if name in options else None
+@overload
+def _path(text: str) -> Path: ...
+@overload
+def _path(text: str | None) -> Path | None: ...
+def _path(text: str | None) -> Path | None:
+    if text is None:
+        return None
+    try:
+        path = Path(text).expanduser()
+        if b"\0" in os.fsencode(path):
+            raise ValueError("a path ends there")
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"{visible(text, 200)}, in an address, is no path: write it in full.") from error
+    return path
 
 
 def open_sinks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import re
@@ -16,10 +17,14 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from anomaly import __version__
+from anomaly.deadline import Deadline, hang_up
 from anomaly.errors import ConfigError
 
 TIMEOUT = 10.0
 """Seconds that connecting, and each piece of the answer, may take."""
+
+LONGEST = 30.0
+"""Seconds that a post may take in all, in however small pieces the answer comes."""
 
 _ANSWER = 1 << 16
 _LONGEST_SECRET = 1 << 16
@@ -152,6 +157,7 @@ class Post:
             raise ConfigError(f"{to.label} would be sent the token in the clear: use https.")
         self._context = verified(authorities) if to.is_secure else None
         self._connection: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None
         self._is_interrupted = False
 
     def __repr__(self) -> str:
@@ -174,32 +180,46 @@ class Post:
         headers = {"Content-Type": self._content, "User-Agent": f"anomaly/{__version__}", "Idempotency-Key": key}
         if self._secret:
             headers["Authorization"] = self._secret
-        kept = self._connection
-        if kept is not None:
-            # A connection that the receiver has closed meanwhile is no failure yet; that he says nothing is one.
-            try:
-                return self._ask(kept, body, headers)
-            except TimeoutError:
-                raise
-            except OSError:
-                if self._is_interrupted:
+        with Deadline(LONGEST) as deadline:
+            kept = self._connection
+            if kept is not None:
+                # That the receiver has closed a connection meanwhile is no failure yet; that he says nothing is.
+                try:
+                    return self._ask(kept, body, headers, deadline)
+                except TimeoutError:
                     raise
-        return self._ask(self._connect(), body, headers)
+                except OSError:
+                    if self._is_interrupted:
+                        raise
+            return self._ask(self._connect(), body, headers, deadline)
 
-    def _ask(self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]) -> Answer:
+    def _ask(
+        self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str], deadline: Deadline
+    ) -> Answer:
         try:
+            if connection.sock is None:
+                connection.connect()
+            # The connection forgets it as soon as the receiver says that this answer is its last.
+            self._socket = connection.sock
+            deadline.watch(connection.sock)
             connection.request("POST", self._to.target, body, headers)
             response = connection.getresponse()
-            answer = Answer(response.status, response.headers.get("Retry-After"))
-            response.read(_ANSWER)
-            if response.will_close or not response.isclosed():
-                self.close()
+            while 100 <= response.status < 200:  # hints; http.client passes over nothing but 100
+                response.headers = None  # type: ignore[assignment]  # else it has begun, and does not begin again
+                response.begin()
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
+            if deadline.is_over:
+                raise TimeoutError(errno.ETIMEDOUT, f"no whole answer within {LONGEST:.0f} s") from error
             if isinstance(error, OSError) and error.strerror:
                 raise
             raise ConnectionError(0, f"no proper answer ({type(error).__name__})") from error
-        return answer
+        # What it has answered is known: what is behind that is read only for the sake of the next answer.
+        with suppress(OSError, http.client.HTTPException, ValueError):
+            response.read(_ANSWER)
+        if deadline.is_over or response.will_close or not response.isclosed():
+            self.close()
+        return Answer(response.status, response.headers.get("Retry-After"))
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._context is None:
@@ -213,11 +233,8 @@ class Post:
     def interrupt(self) -> None:
         """Let a thread that waits for an answer have none; nothing is posted after that."""
         self._is_interrupted = True
-        connection = self._connection
-        if connection is not None and (opened := connection.sock) is not None:
-            with suppress(OSError):
-                # Not the method of a TLS socket, which would go on in the clear.
-                socket.socket.shutdown(opened, socket.SHUT_RDWR)
+        if (opened := self._socket) is not None:
+            hang_up(opened)
 
     def close(self) -> None:
         """Close the connection; the next post opens another."""

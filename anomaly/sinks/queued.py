@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable
 ROOM = 10_000
 """Messages that wait at most; a longer outage of the receiver loses what comes after them."""
 
+ROOM_BYTES = 8 << 20
+"""Bytes of them: ten thousand of the longest would be ten times that, for each of many receivers."""
+
 PATIENCE = 1.0
 """Seconds from being told to stop within which something may still be handed on; half of that more, to end."""
 
@@ -48,15 +51,18 @@ class Queue:
     ----------
     carrier
         Used by the thread alone, but for ``close``.
-    room
-        Messages that wait at most.
+    room, room_bytes
+        Messages that wait at most, and bytes of them.
     pause
         Seconds before the second try.
     """
 
-    def __init__(self, carrier: Carrier, *, room: int = ROOM, pause: float = 0.5) -> None:
+    def __init__(
+        self, carrier: Carrier, *, room: int = ROOM, room_bytes: int = ROOM_BYTES, pause: float = 0.5
+    ) -> None:
         self._carrier, self._room, self._pause = carrier, room, pause
         self._waiting: deque[bytes] = deque()
+        self._free = room_bytes
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_closing, self._told = False, 0.0
@@ -81,10 +87,11 @@ class Queue:
         with self._changed:
             refused = 0
             for message in messages:
-                if len(self._waiting) >= self._room:
+                if len(self._waiting) >= self._room or len(message) > self._free:
                     refused += 1
                 else:
                     self._waiting.append(message)
+                    self._free -= len(message)
             self.lost += refused
             if self._thread is None and self._waiting:
                 self._thread = threading.Thread(target=self._run, name="anomaly-sink", daemon=True)
@@ -129,6 +136,7 @@ class Queue:
             with self._changed:
                 if self._waiting and self._waiting[0] is message:
                     self._waiting.popleft()
+                    self._free += len(message)
 
     def _next(self) -> bytes | None:
         with self._changed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from anomaly.errors import AnomalyError
 from anomaly.records import Alert
@@ -15,21 +14,11 @@ QUIET = 60.0
 """Seconds between two words about one sink."""
 
 
-class Standing(NamedTuple):
-    """How one of the sinks is getting on, for whoever shows that."""
-
-    label: str
-    failures: int
-    """Calls that failed, and times that alerts were found to be lost without one."""
-    health: Health
-
-
 class _One:
     """A sink, and what was said of it."""
 
     def __init__(self, label: str, sink: AlertSink) -> None:
         self.label, self.sink = label, sink
-        self.failures = 0
         self.said_at: float | None = None
         self.said = 0, 0
         """How many waited and were lost when that was last said."""
@@ -107,10 +96,6 @@ class Several(AlertSink):
         trouble = next((health.trouble for health in found if health.trouble), None)
         return Health(sum(health.waiting for health in found), sum(health.lost for health in found), trouble)
 
-    def standings(self) -> list[Standing]:
-        """Tell how each is getting on."""
-        return [Standing(one.label, one.failures, one.sink.health()) for one in self._sinks]
-
     def _each(self, do: Callable[[AlertSink], None]) -> None:
         broken: BrokenPipeError | None = None
         for one in self._sinks:
@@ -136,7 +121,6 @@ class Several(AlertSink):
             self._fail(one)
 
     def _fail(self, one: _One) -> None:
-        one.failures += 1
         self.failed(one.label)
 
     def _last_word(self, one: _One) -> None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from anomaly.errors import StateLocked, StateRefused
-from anomaly.trust import refusal
+from anomaly.trust import make_private, refusal
 
 ROOM = 64 << 20
 """Bytes that wait at most; an outage that is longer than that loses what comes after them."""
@@ -80,8 +80,11 @@ class Spool:
         self._locked = self._place = -1
         try:
             self._lock()
-            self._place = os.open(CURSOR, os.O_RDWR | os.O_CREAT | _OPEN, 0o600, dir_fd=self._folder)
+            self._place = self._own(CURSOR)
             self._segments = self._found()
+        except OSError as error:
+            self.close()
+            raise _unusable(directory, error) from error
         except BaseException:
             self.close()
             raise
@@ -168,15 +171,29 @@ class Spool:
         self._place = self._locked = self._folder = -1
 
     def _lock(self) -> None:
-        self._locked = os.open(LOCK, os.O_RDWR | os.O_CREAT | _OPEN, 0o600, dir_fd=self._folder)
-        if (reason := refusal(self._where / LOCK, os.fstat(self._locked))) is not None:
-            raise StateRefused(reason)
+        self._locked = self._own(LOCK)
         try:
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StateLocked(
                 f"Another process delivers the alerts in {self._where}. Stop it, or choose another --state."
             ) from error
+
+    def _own(self, name: str) -> int:
+        """Open a file that is no segment; it is made where it is missing."""
+        path = self._where / name
+        try:
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _OPEN, 0o600, dir_fd=self._folder)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        status = os.fstat(descriptor)
+        is_file = stat.S_ISREG(status.st_mode)
+        if (
+            reason := refusal(path, status) if is_file else f"{path} is no file of ours; move it away."
+        ) is not None:
+            os.close(descriptor)
+            raise StateRefused(reason)
+        return descriptor
 
     def _found(self) -> dict[str, _Segment]:
         """Return the segments, in order."""
@@ -248,14 +265,18 @@ class Spool:
 
 def _folder(directory: Path) -> int:
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise StateRefused(f"{directory} cannot be used for alerts that wait: {error.strerror}.") from error
+        raise _unusable(directory, error) from error
     if (reason := refusal(directory, os.fstat(folder))) is not None:
         os.close(folder)
         raise StateRefused(reason)
     return folder
+
+
+def _unusable(path: Path, error: OSError) -> StateRefused:
+    return StateRefused(f"{path} cannot be used for alerts that wait: {error.strerror}. Move it away.")
 
 
 def replace(folder: int, name: str, data: bytes) -> None:

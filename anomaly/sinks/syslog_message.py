@@ -37,6 +37,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _BOM = b"\xef\xbb\xbf"
 _VALUE = 128
 _ROOM = 200
+_BLOCK = f"[{SD_ID.partition('@')[0]}@"
 _ESCAPED = re.compile(r'(["\\\]])')
 
 
@@ -74,7 +75,8 @@ def message(alert: Alert, *, facility: int, longest: int, encode: Encode | None 
 def local_message(alert: Alert, *, facility: int, longest: int, now: float) -> bytes:
     """Give an alert as ``syslog(3)`` would write it to the local socket, with the structured data behind the text.
 
-    Neither journald nor rsyslog, unless told to, reads RFC 5424 there.
+    Neither journald nor rsyslog, unless told to, reads RFC 5424 there. Whoever reads the structured data has to
+    look for it, so what was logged must not look like it: its ``[anomaly@`` is written ``(anomaly@``.
 
     Parameters
     ----------
@@ -84,8 +86,8 @@ def local_message(alert: Alert, *, facility: int, longest: int, now: float) -> b
         Seconds since 1970; the header has them in local time.
     """
     header = f"<{facility * 8 + _SEVERITIES[alert.severity]}>{_stamp(now)} anomaly[{os.getpid()}]: "
-    parameters = _parameters(alert)
-    text = header.encode() + headline(alert, _ROOM).encode()
+    parameters = [(name, _no_block(value)) for name, value in _parameters(alert)]
+    text = header.encode() + _no_block(headline(alert, _ROOM)).encode()
     while parameters and len(text) + 1 + len(_structured(parameters)) > longest:
         parameters.pop()
     whole = text + b" " + _structured(parameters) if parameters else text[:longest]
@@ -127,6 +129,10 @@ def _structured(parameters: list[tuple[str, str]]) -> bytes:
     # Controls are shown as escapes first: RFC 5424 allows them, and few receivers pass them on unharmed.
     pairs = (f'{name}="{_ESCAPED.sub(_backslash, visible(value, _VALUE))}"' for name, value in parameters)
     return f"[{SD_ID} {' '.join(pairs)}]".encode()
+
+
+def _no_block(text: str) -> str:
+    return text.replace(_BLOCK, f"({_BLOCK[1:]}")
 
 
 def _backslash(match: re.Match[str]) -> str:

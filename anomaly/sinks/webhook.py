@@ -22,6 +22,9 @@ from anomaly.sinks.spool import Entry, Spool
 LATEST = 3600.0
 """Seconds that a receiver may make us wait (Retry-After); one that says more is asked earlier."""
 
+SLOW = 10.0
+"""Seconds that a receiver may take for an answer until that is told as trouble."""
+
 _FIRST, _LONGEST = 1.0, 300.0
 _KEY = re.compile(r"[^A-Za-z0-9:._-]")
 _TOO_EARLY = frozenset({408, 425, 429})
@@ -56,12 +59,20 @@ class Courier:
     ) -> None:
         self._spool, self._post, self._clock, self._chance = spool, post, clock, chance
         self._pause = _FIRST
+        self._asked: float | None = None
+        self._trouble: str | None = None
         self.delivered = 0
         """Entries that the receiver has taken."""
         self.refused = 0
         """Entries that it would not have."""
-        self.trouble: str | None = None
-        """Why the last try failed."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last try failed, or that this one takes long."""
+        asked = self._asked
+        if asked is not None and self._clock() - asked > SLOW:
+            return f"there is no whole answer for more than {SLOW:.0f} s"
+        return self._trouble
 
     def step(self) -> float | None:
         """Try the first entry once; return after how many seconds to go on, None when nothing waits."""
@@ -69,16 +80,20 @@ class Courier:
             entry = self._spool.head()
             if entry is None:
                 return None
-            status, later = self._post.send(entry.body.encode("utf-8", "replace"), entry.key)
+            self._asked = self._clock()
+            try:
+                status, later = self._post.send(entry.body.encode("utf-8", "replace"), entry.key)
+            finally:
+                self._asked = None
             if 200 <= status < 300:
                 self._spool.done()
                 self.delivered += 1
-                self._pause, self.trouble = _FIRST, None
+                self._pause, self._trouble = _FIRST, None
                 return 0.0
             if 400 <= status < 500 and status not in _TOO_EARLY:
                 self._spool.bury(f"HTTP {status}")
                 self.refused += 1
-                self._pause, self.trouble = _FIRST, f"the last one was refused with HTTP {status}"
+                self._pause, self._trouble = _FIRST, f"the last one was refused with HTTP {status}"
                 return 0.0
         except OSError as error:
             return self._again(error.strerror or type(error).__name__)
@@ -87,7 +102,7 @@ class Courier:
         return self._again(f"it answers with HTTP {status}", wanted=self._wanted(later))
 
     def _again(self, trouble: str, wanted: float = 0.0) -> float:
-        self.trouble = trouble
+        self._trouble = trouble
         pause = self._pause * (0.5 + 0.5 * self._chance())
         self._pause = min(2 * self._pause, _LONGEST)
         return max(pause, wanted)

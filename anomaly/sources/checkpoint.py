@@ -21,7 +21,7 @@ import msgspec
 
 from anomaly.errors import StateError, StateLocked, StateRefused
 from anomaly.sources.interface import Position
-from anomaly.trust import refusal
+from anomaly.trust import make_private, refusal
 
 SCHEMA = 1
 MAX_BYTES = 1 << 28
@@ -311,7 +311,7 @@ def _open_directory(directory: Path) -> int:
     """Make the directory where it is missing, and open it if nobody else can write it."""
     if directory.is_symlink():
         raise StateRefused(_link(directory))
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(directory)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | _OPEN)
     try:
         _refuse_unless_ours(directory, os.fstat(descriptor), stat.S_ISDIR)

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomaly.deadline import Deadline
 from anomaly.errors import ConfigError
+from anomaly.sinks import http_post
 from anomaly.sinks.http_post import Answer, Post, receiver, secret_from, verified
 
 Receiving = Callable[..., AbstractContextManager[Any]]
@@ -145,8 +148,80 @@ def test_what_is_no_answer(answer: bytes) -> None:
         with taken:
             taken.sendall(answer)
             taken.shutdown(socket.SHUT_WR)
-            with pytest.raises(OSError, match=r"no proper answer|reset|Broken pipe"):
-                sender._ask(connection, b"{}", {})
+            with Deadline(10) as deadline, pytest.raises(OSError, match=r"no proper answer|reset|Broken pipe"):
+                sender._ask(connection, b"{}", {}, deadline)
+
+
+@contextmanager
+def dripping(begin: bytes, drip: bytes) -> Iterator[str]:
+    """Run a receiver that begins an answer and then drips on for as long as anybody listens."""
+    ended = threading.Event()
+
+    def drop() -> None:
+        taken, _ = server.accept()
+        with taken, suppress(OSError):
+            taken.sendall(begin)
+            while not ended.wait(0.01):
+                taken.sendall(drip)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drop)
+        thread.start()
+        try:
+            yield near(server)
+        finally:
+            ended.set()
+            thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("begin", "drip"),
+    [
+        (b"", b"H"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 100),
+    ],
+)
+def test_an_answer_that_drips(begin: bytes, drip: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However a receiver drips, a post ends in time, as one that has failed."""
+    monkeypatch.setattr(http_post, "LONGEST", 0.2)
+    with (
+        dripping(begin, drip) as url,
+        closing(post(url)) as sender,
+        pytest.raises(TimeoutError, match="no whole answer within 0 s"),
+    ):
+        sender.send(b"{}", "k")
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+    ],
+)
+def test_what_is_behind_an_answer_drips(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver that has said that it has the alert has it, and is waited for no longer than for any other."""
+    monkeypatch.setattr(http_post, "LONGEST", 0.2)
+    with dripping(begin, b"z") as url, closing(post(url)) as sender:
+        assert sender.send(b"{}", "k") == Answer(200, None)
+        assert sender._connection is None
+
+
+def test_hints_before_the_answer() -> None:
+    """What is only said while the answer is made, 1xx, is not the answer; the connection is used on."""
+    with socket.create_server(("127.0.0.1", 0)) as server, closing(post(near(server))) as sender:
+        connection = sender._connect()
+        connection.connect()
+        taken, _ = server.accept()
+        with taken:
+            for status in (202, 503):
+                hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 2
+                taken.sendall(hints + b"HTTP/1.1 %d X\r\nContent-Length: 1\r\n\r\nx" % status)
+                assert sender.send(b"{}", "k") == Answer(status, None)
+            assert sender._connection is connection
 
 
 @pytest.mark.parametrize(

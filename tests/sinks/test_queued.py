@@ -44,9 +44,11 @@ class Recorder(Carrier):
 
 
 @contextmanager
-def queue(carrier: Recorder, *, room: int = 10_000, pause: float = 0.001) -> Iterator[Queue]:
+def queue(
+    carrier: Recorder, *, room: int = 10_000, room_bytes: int = 1 << 20, pause: float = 0.001
+) -> Iterator[Queue]:
     """Give a queue that is closed in the end."""
-    made = Queue(carrier, room=room, pause=pause)
+    made = Queue(carrier, room=room, room_bytes=room_bytes, pause=pause)
     try:
         yield made
     finally:
@@ -80,6 +82,21 @@ def test_what_has_no_room_is_counted() -> None:
         assert waiting.put([b"a", b"b"]) == 0
         assert waiting.put([b"c", b"d", b"e"]) == 2
         assert (waiting.waiting, waiting.lost) == (3, 2)
+
+
+def test_long_messages_have_less_room() -> None:
+    """What waits is bounded in bytes too, and a message that was handed on gives its bytes free."""
+    carrier = Recorder(stuck=True)
+    with queue(carrier, room_bytes=10) as waiting:
+        assert waiting.put([b"a" * 4, b"b" * 4, b"c" * 4, b"d" * 2]) == 1
+        assert (waiting.waiting, waiting.lost) == (3, 1)
+    carrier = Recorder()
+    with queue(carrier, room_bytes=10) as waiting:
+        for _ in range(5):
+            assert waiting.put([b"a" * 10]) == 0
+            last = time.monotonic() + 5
+            while waiting.waiting:
+                assert time.monotonic() < last
 
 
 def test_putting_never_waits() -> None:

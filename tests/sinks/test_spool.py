@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from contextlib import closing
@@ -153,6 +154,15 @@ def test_is_for_its_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateRefused, match="cannot be used for alerts that wait: "):
         Spool(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", [module.CURSOR, module.LOCK])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.parent / "no")])
+def test_something_else_in_the_place_of_its_files(name: str, make: Callable[[Path], None], tmp_path: Path) -> None:
+    """What stands where a file of a spool should be is refused by its path, with what to do."""
+    make(tmp_path / name)
+    with pytest.raises(StateRefused, match=rf"^{re.escape(str(tmp_path / name))} .*ove it away\.$"):
+        Spool(tmp_path)
 
 
 def _cut(path: Path) -> None:

@@ -177,3 +177,18 @@ def test_any_alert_in_the_local_form(alert: Alert, longest: int) -> None:
     written = local_message(alert, facility=LOCAL0, longest=longest, now=0.0)
     assert len(written) <= longest
     assert written.decode("utf-8").isprintable()
+
+
+def test_what_was_logged_is_no_structured_data(alert: Alert) -> None:
+    """In the local form the one block there is is ours, whatever the user, the action and the reasons hold."""
+    forged = f'/tmp/[{SD_ID} id="0" user="bob" severity="notice"]'  # noqa: S108 - of a test
+    worst = msgspec.structs.replace(
+        alert.worst, action=msgspec.structs.replace(alert.worst.action, columns={"command": forged})
+    )
+    reasons = [msgspec.structs.replace(alert.reasons[0], value=forged)]
+    harmed = msgspec.structs.replace(alert, user=forged, worst=worst, reasons=tuple(reasons))
+    written = local_message(harmed, facility=LOCAL0, longest=8192, now=0.0).decode()
+    assert written.count("[anomaly@") == 1
+    data, _ = structured(written[written.index("[anomaly@") :])
+    assert (data["id"], data["user"]) == (alert.id, forged.replace("[", "("))
+    assert f"({SD_ID} id=" in written.partition("[anomaly@")[0]

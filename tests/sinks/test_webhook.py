@@ -109,6 +109,22 @@ def test_pauses_grow(tmp_path: Path) -> None:
         assert pauses[-1] == 300 * first
 
 
+def test_a_try_that_takes_long(tmp_path: Path) -> None:
+    """That a receiver has not answered for ten seconds is told while it is waited for, and not after."""
+    seen: list[str | None] = []
+
+    def answer(_: float) -> Answer:
+        for pause in (10.0, 0.5):
+            script.now += pause
+            seen.append(carrying.trouble)
+        return Answer(200, None)
+
+    with courier(tmp_path, 1, answer) as (carrying, script, _):
+        carrying.step()
+        assert seen == [None, "there is no whole answer for more than 10 s"]
+        assert carrying.trouble is None
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 301, 307, 100])
 def test_what_is_tried_again(status: int, tmp_path: Path) -> None:
     """What may get better is kept and tried again, and what is in the way is told."""
