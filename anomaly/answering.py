@@ -24,7 +24,7 @@ from anomaly.feedback import FILE, KEY, MOST, MOST_ACTIONS, Done, Feedback, Verd
 from anomaly.identity import keys
 from anomaly.ledger_edit import Ledger, append, edit, take_out
 from anomaly.osquery import Action
-from anomaly.records import Reason, ReasonKind, Score
+from anomaly.records import Alert, Reason, ReasonKind, Score
 from anomaly.sinks.wording import telling
 from anomaly.suppression import LONGEST_PATTERN, Suppression, day_of
 
@@ -33,78 +33,107 @@ _HEADER = """\
 
 """
 
+_MOST_NAMED = 5
+"""Actions that are proposed where one is to be named; the newest."""
+
 _MOST_SHARE = 0.1
 """Of training's actions with a column, the most that may have a value which stands for what was expected."""
 
 
 class _Asked(NamedTuple):
-    """The alert that somebody means, by every run that told it."""
+    """The alert that somebody means, by every run that told it, and the action of it that is named."""
 
     tellings: list[Told]
+    score: Score
 
     @property
-    def newest(self) -> Told:
-        """The one that tells most."""
-        return max(self.tellings, key=lambda one: one.alert.count)
+    def alert(self) -> Alert:
+        """As it was told last, by the run that told most."""
+        return max((one.alert for one in self.tellings), key=lambda alert: alert.count)
 
     @property
-    def actions(self) -> list[Action]:
-        """The actions that were told of, the worst of each record."""
-        scores = {score.id: score for one in self.tellings for score in one.worst}
-        return [score.action for score in scores.values()][-MOST_ACTIONS:]
+    def scores(self) -> dict[str, Score]:
+        """All that was told of, the worst of each record, by its id."""
+        return {score.id: score for one in self.tellings for score in one.worst}
+
+    def actions(self, verdict: Verdict) -> list[Action]:
+        """Return what an answer is about: the action that was expected alone; of an incident, all of its host."""
+        if verdict is Verdict.EXPECTED:
+            return [self.score.action]
+        host = self.score.action.host
+        return [score.action for score in self.scores.values() if score.action.host == host][-MOST_ACTIONS:]
 
 
 def answer(
     state: Path, suppressions: Path, identity: str, verdict: Verdict, days: int, note: str, *, dry_run: bool
 ) -> Iterator[str]:
-    """Say what an alert was: write it down, and (where it was expected) suppress it for some days.
+    """Say what an action of an alert was: write it down, and suppress it for some days if it was expected.
 
     Yields what was done, or with ``dry_run`` would be, as sentences; before it is done.
 
     Raises
     ------
     ConfigError
-        There is no such alert, or what was written before does not fit.
+        There is no such alert, it told of several actions of which none is named, or what was written before does
+        not fit.
     StateRefused, StateError
         A file must not be trusted, or cannot be used.
     """
-    asked = _find(state, identity)
-    alert, actions = asked.newest.alert, asked.actions
-    name = "f" + hashlib.sha256(alert.id.encode()).hexdigest()[:8]
+    asked = _find(state, identity, verdict)
+    alert, score, actions = asked.alert, asked.score, asked.actions(verdict)
+    answered = score.id if verdict is Verdict.EXPECTED else alert.id
+    name = _name(answered)
     would = "Would be done: " if dry_run else ""
-    many = f"{len(actions)} of its actions {'is' if len(actions) == 1 else 'are'}"
     entry: Suppression | None = None
     if verdict is Verdict.EXPECTED:
         # A log of another time than the clock's, a simulated one for instance, has its own days.
         begin = max(day_of(0), day_of(alert.last))
         expires = begin + timedelta(days=min(days, (date.max - begin).days))
-        entry = _suppression(alert.worst, name, expires, note or f"alert {alert.id}")
+        entry = _suppression(score, name, expires, note or f"alert {alert.id}")
         if entry is not None:
             yield f"{would}{entry.id}: {entry.scope()} raises no alert before {entry.expires}."
         else:
-            yield from _unsuppressed(alert.worst, expires)
-        yield f"{would}{many} learned with the next hundred of {alert.user}'s own."
+            yield from _unsuppressed(score, expires)
+        yield f"{would}Action {score.id} is learned with the next hundred of {alert.user}'s own."
+        if alert.worst.id != score.id:
+            yield f"This does not answer the worst action of its alert, {alert.worst.id}."
     else:
+        many = f"{len(actions)} of its actions {'is' if len(actions) == 1 else 'are'}"
         yield f"{would}{many} never learned, nor what waits to be learned beside them."
         who = shell_word(alert.user)
         yield f"What was learned before is undone by: anomaly models rollback --user {who} --learned"
     if dry_run:
         return
-    answered = _feedback(asked, verdict, note, name if entry is not None else None)
+    # An incident takes back all that was called expected of its alert, and what is expected now an incident.
+    every = {alert.id, *asked.scores}
+    held = _feedback(asked, verdict, answered, note, name if entry is not None else None)
+    _write(state / FILE, held, every)
     if entry is not None:
         suppression_edit.add(suppressions, entry)
-    elif suppression_edit.remove_if_there(suppressions, name):
-        yield f"{name}: it was called expected before; that suppression is gone."
-    _write(state / FILE, answered)
+        return
+    for name in sorted(map(_name, every if verdict is Verdict.INCIDENT else {score.id})):
+        if suppression_edit.remove_if_there(suppressions, name):
+            yield f"{name}: it was called expected before; that suppression is gone."
 
 
-def _find(state: Path, identity: str) -> _Asked:
+def _name(answered: str) -> str:
+    """Name the suppression that comes of an answer."""
+    return "f" + hashlib.sha256(answered.encode()).hexdigest()[:8]
+
+
+def _find(state: Path, identity: str, verdict: Verdict) -> _Asked:
+    """Find the action of an id, or else the alert."""
     known = told(state)
-    found = [one for one in known if one.alert.id == identity]
-    found = found or [one for one in known if any(score.id == identity for score in one.worst)]
+    found = [one for one in known if any(score.id == identity for score in one.worst)]
+    found = found or [one for one in known if one.alert.id == identity]
     if not found:
         raise ConfigError(f"There is no alert {identity!r} in {state}. See: anomaly alerts list")
-    return _Asked([one for one in found if one.alert.id == found[-1].alert.id])
+    asked = _Asked([one for one in known if one.alert.id == found[-1].alert.id], found[-1].alert.worst)
+    scores = asked.scores
+    if identity not in scores and len(scores) > 1 and verdict is Verdict.EXPECTED:
+        ids = ", ".join(list(scores)[-_MOST_NAMED:])
+        raise ConfigError(f"Alert {identity} told of several actions; say which was expected, by its id: {ids}")
+    return asked._replace(score=scores.get(identity, asked.score))
 
 
 def _suppression(worst: Score, name: str, expires: date, note: str) -> Suppression | None:
@@ -155,24 +184,26 @@ def _unsuppressed(worst: Score, expires: date) -> Iterator[str]:
         )
 
 
-def _feedback(asked: _Asked, verdict: Verdict, note: str, suppression: str | None) -> Feedback:
-    alert = asked.newest.alert
+def _feedback(asked: _Asked, verdict: Verdict, answered: str, note: str, suppression: str | None) -> Feedback:
     return Feedback(
-        alert.id,
+        answered,
         verdict,
-        alert.user,
-        alert.host,
+        asked.alert.user,
+        asked.score.action.host,
         sorted(one.checkpoint for one in asked.tellings),
         datetime.now(UTC).replace(microsecond=0),
         suppression,
         note,
-        [Done(a.time, a.query, a.verb, a.columns) for a in asked.actions],
+        [Done(a.time, a.query, a.verb, a.columns) for a in asked.actions(verdict)],
     )
 
 
-def _write(path: Path, answered: Feedback) -> None:
+def _write(path: Path, answered: Feedback, gone: set[str]) -> None:
+    """Write an answer down, in place of the one before and of those of an alert that said otherwise."""
+
     def change(tables: AoT) -> None:
-        take_out(tables, {answered.id})
+        other = {table.get("id") for table in tables if table.get("verdict") != answered.verdict}
+        take_out(tables, {answered.id} | (gone & other))
         while len(tables) >= MOST:
             del tables[0]
         append(tables, msgspec.to_builtins(answered, builtin_types=(datetime,)))

@@ -176,11 +176,11 @@ def feedback(
     state: Path,
     suppressions: Path | None,
 ) -> None:
-    """Say what an alert was. ID is the alert's, or that of an action that it told of.
+    """Say what an alert was. ID is that of an action that it told of, or the alert's.
 
-    Expected: what the alert told of is learned, and the like of its worst action raises no more alerts: the same
-    user, query and value that weighed most. Where no value names it, nothing is suppressed, and it says how you
-    could. Incident: it is never learned, nor what waits to be learned beside it.
+    Expected: that action is learned, and no other of the alert, and its like raises no more alerts: the same user,
+    query and value that weighed most. Where no value names it, nothing is suppressed, and it says how you could.
+    Incident: nothing that the alert told of is ever learned, nor what waits to be learned beside it.
 
     \b
     Example:

@@ -48,7 +48,7 @@ class Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """One entry of ``feedback.toml``."""
 
     id: str
-    """Of the alert."""
+    """Of the action that was expected; of the alert that was an incident."""
     verdict: Verdict
     user: str
     host: str
@@ -147,8 +147,8 @@ class Answers:
         if not actions or not self._learner.feedback(actions, expected=entry.verdict is Verdict.EXPECTED):
             self._say(f"The answer to alert {entry.id} waits: {entry.user!r} has no model here that learns.")
             return False
-        was = "expected: what it told of is learned"
+        said = f"Action {entry.id} of {entry.user!r} was expected: it is learned."
         if entry.verdict is Verdict.INCIDENT:
-            was = "an incident: what it told of is never learned"
-        self._say(f"Alert {entry.id} of {entry.user!r} was {was}.")
+            said = f"Alert {entry.id} of {entry.user!r} was an incident: what it told of is never learned."
+        self._say(said)
         return True

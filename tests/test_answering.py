@@ -64,14 +64,15 @@ def test_expected_is_suppressed_in_its_scope_and_handed_on(state: Path) -> None:
     assert entry.note == "scans of ours"
     assert said == [
         f"{entry.id}: user alice, query shell_history, command = nmap -sS raises no alert before 2090-03-31.",
-        "2 of its actions are learned with the next hundred of alice's own.",
+        "Action f1:0 is learned with the next hundred of alice's own.",
+        "This does not answer the worst action of its alert, f1:3.",
     ]
     assert Suppressions([entry]).silences(made(7).action)
     assert not Suppressions([entry]).silences(made(7, "nc").action)
     (given,) = load(state / "feedback.toml")
     assert (given.id, given.verdict, given.suppression) == ("f1:0", Verdict.EXPECTED, entry.id)
     assert given.checkpoints == ["another", "log"]
-    assert given.performed() == [made(0).action, made(3).action]
+    assert given.performed() == [made(0).action]
 
 
 def test_an_incident_is_written_down_and_takes_back_what_was_expected(state: Path) -> None:
@@ -103,6 +104,39 @@ def test_an_alert_goes_by_any_action_that_it_told_of(state: Path) -> None:
     assert load(state / "feedback.toml")[0].id == "f1:0"
     with pytest.raises(ConfigError, match=r"There is no alert 'f1:4' in .*\. See: anomaly alerts list"):
         say(state, "f1:4", Verdict.INCIDENT)
+
+
+def test_only_the_action_that_is_named_is_expected(state: Path) -> None:
+    """A worse action that joined the burst before the answer is neither suppressed nor learned by it."""
+    happen(state, made(0, "newtool"), *(made(number, "insmod /tmp/rootkit.ko") for number in (20, 21, 22)))
+    say(state, "f1:0", Verdict.EXPECTED)
+    (entry,) = suppressions(state / "suppressions.toml")
+    assert entry.value == "newtool"
+    assert [one.columns["command"] for one in load(state / "feedback.toml")[0].performed()] == ["newtool"]
+    said = say(state, "f1:22", Verdict.EXPECTED)
+    assert said[0].endswith("command = insmod /tmp/rootkit.ko raises no alert before 2090-03-31.")
+    assert len(said) == 2
+    assert [one.id for one in load(state / "feedback.toml")] == ["f1:0", "f1:22"]
+    said = say(state, "f1:22", Verdict.INCIDENT)  # of an alert, whole
+    assert sum(line.endswith("that suppression is gone.") for line in said) == 2
+    (given,) = load(state / "feedback.toml")
+    assert (given.id, given.verdict, len(given.performed())) == ("f1:0", Verdict.INCIDENT, 3)
+    say(state, "f1:22", Verdict.EXPECTED)
+    assert [one.id for one in load(state / "feedback.toml")] == ["f1:22"]
+
+
+def test_an_alert_that_told_of_several_is_not_expected_as_a_whole(state: Path) -> None:
+    """An id that is of none of the actions told of does where there is one of them; else one is asked for."""
+    (alert,) = Alerting.by(Severity.WARNING, None).take([made(1)])
+    journal = AlertJournal(state, "log")
+    journal.write([msgspec.structs.replace(alert, id="f1:0")])
+    assert say(state, "f1:0", Verdict.EXPECTED, dry_run=True)[1].startswith(
+        "Would be done: Action f1:1 is learned"
+    )
+    journal.write([msgspec.structs.replace(alert, id="f1:0", count=4, worst=made(3))])
+    with pytest.raises(ConfigError, match=r"say which was expected, by its id: f1:1, f1:3$"):
+        say(state, "f1:0", Verdict.EXPECTED)
+    assert len(say(state, "f1:0", Verdict.INCIDENT)) == 2
 
 
 def test_a_value_that_was_cut_is_suppressed_by_its_beginning(state: Path) -> None:
@@ -140,7 +174,7 @@ def test_without_a_value_that_names_it_nothing_is_suppressed(state: Path, reason
     assert say(state, "f1:0", Verdict.EXPECTED) == [
         "Nothing is suppressed: no reason names a value that would not hide much else of alice's shell_history.",
         "If one column says it, suppress that, after a thought of what could hide there; perhaps: " + COMMAND,
-        "1 of its actions is learned with the next hundred of alice's own.",
+        "Action f1:0 is learned with the next hundred of alice's own.",
     ]
     assert suppressions(state / "suppressions.toml") == []
     (given,) = load(state / "feedback.toml")

@@ -201,7 +201,7 @@ def test_feedback_says_what_it_does_and_does_it(state: Path) -> None:
     result = run("feedback", identity, "--expected", "--for", 90, "--note", "new job", "--state", state)
     first, second = result.stderr.splitlines()
     assert "user alice, query shell_history, command = nmap -sS raises no alert before " in first
-    assert second == "1 of its actions is learned with the next hundred of alice's own."
+    assert second == f"Action {identity} is learned with the next hundred of alice's own."
     assert "new job" in run("suppress", "list", "--state", state).stdout
     result = run("feedback", identity, "--incident", "--state", state)
     assert result.stderr.splitlines()[0] == (
