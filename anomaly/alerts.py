@@ -18,6 +18,7 @@ from anomaly.burst import Burst, Thing, key_of, thing_of
 from anomaly.identity import keys
 from anomaly.osquery import Action
 from anomaly.records import Alert, Score, Severity
+from anomaly.suppression import by_now, newest_of
 
 GAP = 1800
 """Seconds of log time without an alarm, by any action of that host, after which a burst is over..."""
@@ -48,6 +49,7 @@ class _State(msgspec.Struct, omit_defaults=True):
     told: list[tuple[Key, list[_Told]]] = []
     excused: list[tuple[Key, int]] = []
     rates: Rates = []
+    newest: int = 0
 
 
 class Alerting:
@@ -73,6 +75,8 @@ class Alerting:
         self._told: OrderedDict[Key, dict[Thing, tuple[int, int]]] = OrderedDict()
         self._excused: dict[Key, int] = {}
         """By user, how many actions more the window may hold what was excused."""
+        self._newest = 0
+        """Time of the log so far."""
 
     @classmethod
     def by(
@@ -87,6 +91,7 @@ class Alerting:
         """Take scores, in the order of the log, and return what is to be told, in that order."""
         alerts: list[Alert] = []
         for score in scores:
+            self._newest = newest_of(self._newest, score.action)
             alarms = score.severity is not Severity.NONE and self._alarms(score)
             if self._open:
                 alerts += self._over_by(score.action, alarms=alarms)
@@ -106,7 +111,7 @@ class Alerting:
         What such actions have brought into the window leaves it within a hundred actions. Until then the window's
         risk does not alarm for this user: each action's own score does.
         """
-        gone = [key for key, burst in self._open.items() if silences(burst.worst.action)]
+        gone = [key for key, burst in self._open.items() if silences(by_now(burst.worst.action, self._newest))]
         self._excused |= dict.fromkeys(gone, EXCUSED)
         return [alert for key in gone for alert in self._close(key)]
 
@@ -114,7 +119,9 @@ class Alerting:
         """Return what :meth:`restore` goes on from, as JSON."""
         told = [(key, [(thing, *when) for thing, when in things.items()]) for key, things in self._told.items()]
         rates = [rate for rule in self.rules if isinstance(rule, Budget) for rate in rule.export()]
-        return msgspec.json.encode(_State(list(self._open.values()), told, list(self._excused.items()), rates))
+        return msgspec.json.encode(
+            _State(list(self._open.values()), told, list(self._excused.items()), rates, self._newest)
+        )
 
     @staticmethod
     def without(saved: bytes, user: str) -> bytes:
@@ -133,6 +140,7 @@ class Alerting:
                 [entry for entry in state.told if other(*entry[0])],
                 [entry for entry in state.excused if other(*entry[0])],
                 [rate for rate in state.rates if other(rate.host, rate.user)],
+                state.newest,
             )
         )
 
@@ -147,6 +155,7 @@ class Alerting:
             (key, {thing: (time, rank) for thing, time, rank in things})
             for key, things in state.told[-MOST_USERS:]
         )
+        self._newest = state.newest
         self._excused = {key: min(left, EXCUSED) for key, left in state.excused}
         for rule in self.rules:
             if isinstance(rule, Budget):
@@ -160,7 +169,7 @@ class Alerting:
             score = msgspec.structs.replace(score, risk=None)
             if score.severity is Severity.NONE:
                 return False
-        return all(rule(score) is not None for rule in self.rules)
+        return all(rule(score, self._newest) is not None for rule in self.rules)
 
     def _over_by(self, action: Action, *, alarms: bool) -> Iterator[Alert]:
         """Close what is over when an action comes."""

@@ -65,10 +65,18 @@ class _Asked(NamedTuple):
 
 
 def answer(
-    state: Path, suppressions: Path, identity: str, verdict: Verdict, days: int, note: str, *, dry_run: bool
+    state: Path,
+    suppressions: Path,
+    identity: str,
+    verdict: Verdict,
+    expires: int | date,
+    note: str,
+    *,
+    dry_run: bool,
 ) -> Iterator[str]:
     """Say what an action of an alert was: write it down, and suppress it for some days if it was expected.
 
+    It expires on a day, or so many days after the alert's; an alert's day beyond tomorrow counts as tomorrow.
     Yields what was done, or with ``dry_run`` would be, as sentences; before it is done.
 
     Raises
@@ -86,14 +94,14 @@ def answer(
     would = "Would be done: " if dry_run else ""
     entry: Suppression | None = None
     if verdict is Verdict.EXPECTED:
-        # A log of another time than the clock's, a simulated one for instance, has its own days.
-        begin = max(day_of(0), day_of(alert.last))
-        expires = begin + timedelta(days=min(days, (date.max - begin).days))
-        entry = _suppression(score, name, expires, note or f"alert {alert.id}")
+        end = expires if isinstance(expires, date) else _end(alert.last, expires)
+        entry = _suppression(score, name, end, note or f"alert {alert.id}")
         if entry is not None:
             yield f"{would}{entry.id}: {entry.scope()} raises no alert before {entry.expires}."
         else:
-            yield from _unsuppressed(score, expires)
+            yield from _unsuppressed(score, end)
+        if end <= (seen := day_of(alert.last)):
+            yield f"By the log's days that is over: its last is {seen}. Say --until if they are right."
         yield f"{would}Action {score.id} is learned with the next hundred of {alert.user}'s own."
         if alert.worst.id != score.id:
             yield f"This does not answer the worst action of its alert, {alert.worst.id}."
@@ -114,6 +122,12 @@ def answer(
     for name in sorted(map(_name, every if verdict is Verdict.INCIDENT else {score.id})):
         if suppression_edit.remove_if_there(suppressions, name):
             yield f"{name}: it was called expected before; that suppression is gone."
+
+
+def _end(last: int, days: int) -> date:
+    """Count days from an alert's: whoever writes the log must not choose how long a suppression lasts."""
+    today = day_of(0)
+    return min(max(today, day_of(last)), today + timedelta(days=1)) + timedelta(days=days)
 
 
 def _name(answered: str) -> str:

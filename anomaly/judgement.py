@@ -15,6 +15,7 @@ from anomaly.explanation import explain, unusual_hour
 from anomaly.osquery import Action
 from anomaly.records import Reason, Score
 from anomaly.standing import Standing
+from anomaly.suppression import by_now, newest_of
 from anomaly.tokens import Tokens
 
 EXPLAINED = 10.0
@@ -85,7 +86,9 @@ def _next(user: Standing, turn: Turn, begin: int, silences: Callable[[Action], b
         if action.baseline or not room:
             break
         tokens = encode(action)
-        let_in = (silences is None or not silences(action)) and admit(keys_of(action, tokens))
+        user.newest = newest_of(user.newest, action)
+        is_news = silences is None or not silences(by_now(action, user.newest))
+        let_in = is_news and admit(keys_of(action, tokens))
         batch.append(tokens)
         admitted.append(let_in)
         room -= let_in

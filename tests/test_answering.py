@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import msgspec
@@ -48,9 +48,10 @@ def happen(state: Path, *scores: Score, name: str = "log") -> None:
 
 
 def say(state: Path, identity: str, verdict: Verdict, **more: bool | str | int) -> list[str]:
-    """Answer, for thirty days."""
-    days, note, dry_run = int(more.get("days", 30)), str(more.get("note", "")), bool(more.get("dry_run"))
-    return list(answer(state, state / "suppressions.toml", identity, verdict, days, note, dry_run=dry_run))
+    """Answer, for thirty days of the log's unless ``days`` are given."""
+    note, dry_run = str(more.get("note", "")), bool(more.get("dry_run"))
+    expires = int(more["days"]) if "days" in more else date(2090, 3, 31)
+    return list(answer(state, state / "suppressions.toml", identity, verdict, expires, note, dry_run=dry_run))
 
 
 def test_expected_is_suppressed_in_its_scope_and_handed_on(state: Path) -> None:
@@ -60,7 +61,7 @@ def test_expected_is_suppressed_in_its_scope_and_handed_on(state: Path) -> None:
     said = say(state, "f1:0", Verdict.EXPECTED, note="scans of ours")
     (entry,) = suppressions(state / "suppressions.toml")
     assert (entry.user, entry.query, entry.field, entry.value) == ("alice", "shell_history", "command", "nmap -sS")
-    assert entry.expires == date(2090, 3, 31)  # the log's days, where it is ahead of the clock
+    assert entry.expires == date(2090, 3, 31)
     assert entry.note == "scans of ours"
     assert said == [
         f"{entry.id}: user alice, query shell_history, command = nmap -sS raises no alert before 2090-03-31.",
@@ -185,10 +186,23 @@ def test_the_next_weightiest_value_is_bound(state: Path) -> None:
     """Where what weighs most names no value, or a usual one, the next one that does is suppressed."""
     columns = reason("action", "shell_history added", 12.0), USUAL, reason("command", "ls", 3.0)
     happen(state, made(0, "ls", *columns))
-    say(state, "f1:0", Verdict.EXPECTED, days=3650)
+    say(state, "f1:0", Verdict.EXPECTED)
     (entry,) = suppressions(state / "suppressions.toml")
     assert entry.scope() == "user alice, query shell_history, command = ls"
-    assert entry.expires - date(2090, 3, 1) == timedelta(days=3650)
+
+
+@pytest.mark.parametrize(("ahead", "days"), [(-40, 30), (0, 30), (1, 31), (2, 31), (60_000, 31)])
+def test_the_log_does_not_choose_how_long(state: Path, ahead: int, days: int) -> None:
+    """Days are counted from the alert's, or today, but from tomorrow at most; what that cannot reach is said."""
+    today = datetime.now(UTC).date()
+    seen = datetime.combine(today, time(12), UTC) + timedelta(days=ahead)
+    odd = msgspec.structs.replace(made(0).action, time=int(seen.timestamp()))
+    happen(state, msgspec.structs.replace(made(0), action=odd))
+    said = say(state, "f1:0", Verdict.EXPECTED, days=30)
+    (entry,) = suppressions(state / "suppressions.toml")
+    assert entry.expires - today == timedelta(days=days)
+    over = f"By the log's days that is over: its last is {seen.date()}. Say --until if they are right."
+    assert (over in said) is (ahead == 60_000)
 
 
 def test_what_a_query_was_suppressed_for_by_an_earlier_answer_goes(state: Path) -> None:

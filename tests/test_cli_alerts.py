@@ -220,6 +220,9 @@ def test_feedback_needs_a_verdict_and_an_alert(state: Path) -> None:
     assert not (state / "feedback.toml").exists()
     words = ("feedback", "x", "--incident", "--for", "3", "--state", state)
     assert "--for is for what was --expected." in ended(run(*words))
+    words = ("feedback", "9f2c41d07b3e5a68:0", "--expected", "--until", "2100-01-01", "--state", state)
+    assert "Give either --for or --until." in ended(run(*words, "--for", "3"))
+    assert " raises no alert before 2100-01-01." in run(*words).stderr
 
 
 def test_help_is_light() -> None:
