@@ -21,7 +21,8 @@ from anomaly.records import Alert, Score, Severity
 from anomaly.suppression import by_now, newest_of
 
 GAP = 1800
-"""Seconds of log time without an alarm, by any action of that host, after which a burst is over..."""
+"""Seconds of log time without an alarm, by any action of that host, after which a burst is over; an alarm that is
+dated back by more than that ends it, too..."""
 
 QUIET = 300
 """...as it is after so many of the user's own actions that did not alarm: three windows."""
@@ -187,6 +188,10 @@ class Alerting:
             burst.quiet += 1
             if burst.quiet >= QUIET:
                 yield from self._close(key)
+        elif (
+            burst is not None and 0 < action.time < burst.last - GAP
+        ):  # one line dated ahead must not hold it open
+            yield from self._close(key)
 
     def _expect(self, burst: Burst) -> None:
         """Take note of when a burst will be over."""

@@ -58,7 +58,7 @@ class Burst(msgspec.Struct):
         self.count += 1
         self.quiet = 0
         self.first = self.first or score.action.time
-        self.last = max(self.last, score.action.time)
+        self.last = score.action.time or self.last
         self.reasons = _weightiest(self.reasons, score.reasons)
         return graver
 

@@ -87,8 +87,8 @@ def _next(user: Standing, turn: Turn, begin: int, silences: Callable[[Action], b
             break
         tokens = encode(action)
         user.newest = newest_of(user.newest, action)
-        is_news = silences is None or not silences(by_now(action, user.newest))
-        let_in = is_news and admit(keys_of(action, tokens))
+        heard = silences is None or not silences(by_now(action, user.newest))
+        let_in = heard and admit(keys_of(action, tokens))
         batch.append(tokens)
         admitted.append(let_in)
         room -= let_in

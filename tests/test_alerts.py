@@ -142,6 +142,21 @@ def test_a_quiet_gap_ends_a_burst() -> None:
     assert len(told([made(0), made(2, 1.0, time=BEGIN + GAP - 1)])) == 1
 
 
+def test_a_line_dated_ahead_does_not_keep_a_burst_open() -> None:
+    """What alarms on each of many days is told each day, whatever one line among them says of its time."""
+    days = [made(n, time=BEGIN + n * 86_400, command=f"c{n}") for n in range(40)]
+    ahead = made(99, time=253_402_300_000, command="ahead")
+    alerts = told([days[0], ahead, *days[1:]])
+    assert [alert.id for alert in alerts if not alert.update] == [
+        "f1:0",
+        "f1:99",
+        *(f"f1:{n}" for n in range(1, 40)),
+    ]
+    assert all(alert.count == 1 for alert in alerts)
+    assert [alert.update for alert in told([made(0), made(1, time=BEGIN - GAP)])] == [0]
+    assert [alert.closed for alert in told([made(0), made(1, time=BEGIN - GAP - 1)])] == [False, True, False]
+
+
 def test_many_quiet_actions_end_a_burst() -> None:
     """Without a time in the log, too, a burst ends: when its user has done three windows without an alarm."""
     quiet = [made(n, 1.0, time=0) for n in range(1, QUIET + 1)]
