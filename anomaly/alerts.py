@@ -33,6 +33,9 @@ COOL_DOWN = 7200
 MOST_OPEN = 256
 """Bursts at a time; where there are more, the one that alarmed longest ago is closed."""
 
+MOST_HOSTS = 16
+"""Bursts of one user name within ``GAP``; what alarms on further hosts is one burst, of no host."""
+
 EXCUSED = 100
 """Actions of a user's window, which may hold what was excused after it came in."""
 
@@ -113,7 +116,7 @@ class Alerting:
         risk does not alarm for this user: each action's own score does.
         """
         gone = [key for key, burst in self._open.items() if silences(by_now(burst.worst.action, self._newest))]
-        self._excused |= dict.fromkeys(gone, EXCUSED)
+        self._excused |= dict.fromkeys((key_of(self._open[key].worst.action) for key in gone), EXCUSED)
         return [alert for key in gone for alert in self._close(key)]
 
     def export(self) -> bytes:
@@ -137,7 +140,11 @@ class Alerting:
 
         return msgspec.json.encode(
             _State(
-                [burst for burst in state.open if other(burst.host, burst.user)],
+                [
+                    burst
+                    for burst in state.open
+                    if other(burst.host, burst.user) and other(burst.worst.action.host, burst.user)
+                ],
                 [entry for entry in state.told if other(*entry[0])],
                 [entry for entry in state.excused if other(*entry[0])],
                 [rate for rate in state.rates if other(rate.host, rate.user)],
@@ -183,14 +190,17 @@ class Alerting:
                     yield from self._close(other)
                 else:
                     self._expect(self._open[other])
+        crowd = _crowd(key)
+        if crowd in self._open and 0 < self._open[crowd].last <= action.time - GAP:  # by any host of the user's
+            yield from self._close(crowd)
+        key = key if key in self._open else crowd
         burst = self._open.get(key)
-        if burst is not None and not alarms:
-            burst.quiet += 1
-            if burst.quiet >= QUIET:
-                yield from self._close(key)
-        elif (
-            burst is not None and 0 < action.time < burst.last - GAP
-        ):  # one line dated ahead must not hold it open
+        if burst is None:
+            return
+        burst.quiet += not alarms
+        # One line that is dated ahead must not hold a burst open.
+        steps_back = alarms and 0 < action.time < burst.last - GAP
+        if steps_back or burst.quiet >= QUIET:
             yield from self._close(key)
 
     def _expect(self, burst: Burst) -> None:
@@ -201,12 +211,13 @@ class Alerting:
 
     def _count(self, score: Score) -> Iterator[Alert]:
         """Let an alarming action count in its user's burst, and tell of that where it is due."""
-        key = key_of(score.action)
+        key = self._place(score.action)
         burst = self._open.get(key)
         if burst is None:
             if len(self._open) >= MOST_OPEN:
                 yield from self._close(next(iter(self._open)))
             burst = self._open[key] = Burst.of(score)
+            burst.host = key[0]
         self._open.move_to_end(key)
         graver = burst.add(score)
         self._expect(burst)
@@ -215,6 +226,18 @@ class Alerting:
         if graver or (told and burst.count >= burst.due) or (not told and self._is_news(key, thing, score)):
             self._remember(key, thing, burst)
             yield burst.tell()
+
+    def _place(self, action: Action) -> Key:
+        """Return whose burst an alarm belongs to: the log chooses how many hosts a user name has."""
+        key = key_of(action)
+        if key in self._open:
+            return key
+        near = (
+            1
+            for (_, user), burst in self._open.items()
+            if user == key[1] and (not burst.last or not action.time or abs(action.time - burst.last) < GAP)
+        )
+        return _crowd(key) if sum(near) >= MOST_HOSTS else key
 
     def _is_news(self, key: Key, thing: Thing, score: Score) -> bool:
         """Say whether an alarm is about something that was not told lately, or is more severe."""
@@ -246,3 +269,8 @@ class Alerting:
         left = self._excused.pop(key, 0)
         if left > 1:
             self._excused[key] = left - 1
+
+
+def _crowd(key: Key) -> Key:
+    """Return the key of the burst of a user name's further hosts."""
+    return "", key[1]

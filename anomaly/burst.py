@@ -29,6 +29,7 @@ class Burst(msgspec.Struct):
     id: str
     user: str
     host: str
+    """Empty for a user name's further hosts, see :data:`anomaly.alerts.MOST_HOSTS`."""
     severity: Severity
     first: int
     last: int
