@@ -18,7 +18,7 @@ from tomlkit.items import AoT
 from anomaly import suppression_edit
 from anomaly.advice import shell_word
 from anomaly.alert_journal import Told, told
-from anomaly.burst import begin_of, is_cut
+from anomaly.burst import is_cut
 from anomaly.errors import ConfigError
 from anomaly.feedback import FILE, KEY, MOST, MOST_ACTIONS, Done, Feedback, Verdict, load, parse
 from anomaly.identity import keys
@@ -26,7 +26,7 @@ from anomaly.ledger_edit import Ledger, append, edit, take_out
 from anomaly.osquery import Action
 from anomaly.records import Alert, Reason, ReasonKind, Score
 from anomaly.sinks.wording import telling
-from anomaly.suppression import LONGEST_PATTERN, Suppression, day_of
+from anomaly.suppression import Suppression, day_of
 
 _HEADER = """\
 # What people said of alerts: anomaly feedback. Expected actions are learned, incidents never are.
@@ -158,7 +158,7 @@ def _suppression(worst: Score, name: str, expires: date, note: str) -> Suppressi
     action = worst.action
     for reason in sorted(worst.reasons, key=lambda reason: -reason.bits):
         if _names(reason, value := action.columns.get(reason.field, "")):
-            scope = {"user": action.user, "query": action.query} | _like(reason.field, value)
+            scope = {"user": action.user, "query": action.query, "field": reason.field, "value": value}
             return suppression_edit.new(expires, note=note, name=name, **scope)
     return None
 
@@ -167,18 +167,13 @@ def _names(reason: Reason, value: str) -> bool:
     """Say whether a reason is about a column's value, and that one stands for little of what the user does.
 
     A column may be called ``action`` or ``time``, too, as those of file_events are: the kind of an action and its
-    hour are told under the same names, and have other values.
+    hour are told under the same names, and have other values. Of a value that the journal has cut nobody has seen
+    the end: all that begins so would be too much.
     """
-    is_about = reason.kind is not ReasonKind.UNUSUAL_HOUR and reason.value != "" and value.startswith(reason.value)
+    if reason.kind is ReasonKind.UNUSUAL_HOUR or is_cut(value):
+        return False
+    is_about = reason.value != "" and value.startswith(reason.value)
     return is_about and reason.seen <= _MOST_SHARE * reason.of
-
-
-def _like(field: str, value: str) -> dict[str, str]:
-    """Give the scope of one column's value, of which the journal may have kept the beginning alone."""
-    if not is_cut(value):
-        return {"field": field, "value": value}
-    plain = begin_of(value).replace("*", "?")
-    return {"field": field, "pattern": f"{plain[: LONGEST_PATTERN - 1]}*"}
 
 
 def _unsuppressed(worst: Score, expires: date) -> Iterator[str]:
@@ -188,9 +183,9 @@ def _unsuppressed(worst: Score, expires: date) -> Iterator[str]:
         f"Nothing is suppressed: no reason names a value that would not hide much else of"
         f" {action.user}'s {action.query}."
     )
-    row = {name: value for name, value in action.columns.items() if value}
+    row = {name: value for name, value in action.columns.items() if value and not is_cut(value)}
     if field := next(iter(telling(row)), None):
-        scope = {"user": action.user, "query": action.query} | _like(field, row[field])
+        scope = {"user": action.user, "query": action.query, "field": field, "value": row[field]}
         words = " ".join(f"--{name} {shell_word(said)}" for name, said in scope.items())
         yield (
             "If one column says it, suppress that, after a thought of what could hide there; perhaps:"

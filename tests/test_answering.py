@@ -140,14 +140,28 @@ def test_an_alert_that_told_of_several_is_not_expected_as_a_whole(state: Path) -
     assert len(say(state, "f1:0", Verdict.INCIDENT)) == 2
 
 
-def test_a_value_that_was_cut_is_suppressed_by_its_beginning(state: Path) -> None:
-    """What the journal holds of a huge value is its beginning: a pattern, whose own stars stand for themselves."""
+def test_a_value_that_was_cut_suppresses_nothing(state: Path) -> None:
+    """What the journal holds of a huge value is its beginning: what else begins so is not known to be fine."""
     command = "rm *" + "x" * 2000
-    happen(state, made(0, command))
+    happen(state, made(0, command, reason("command", command[:120], 7.0)))
+    assert say(state, "f1:0", Verdict.EXPECTED)[0].startswith("Nothing is suppressed: ")
+    assert suppressions(state / "suppressions.toml") == []
+    happen(state, made(9, "nc " + "x" * 2000, reason("command", "nc x", 7.0), reason("pid", "9", 2.0)), name="b")
+    say(state, "f1:9", Verdict.EXPECTED)
+    (entry,) = suppressions(state / "suppressions.toml")
+    assert entry.scope() == "user alice, query shell_history, pid = 9"
+
+
+def test_what_was_odd_is_kept_of_a_huge_row(state: Path) -> None:
+    """The columns that the reasons name are in the journal, however much stands before them."""
+    odd = made(0)
+    columns = {f"c{n}": "x" * 1000 for n in range(20)} | {"command": "nmap -sS"}
+    happen(state, msgspec.structs.replace(odd, action=msgspec.structs.replace(odd.action, columns=columns)))
     say(state, "f1:0", Verdict.EXPECTED)
-    found = Suppressions(suppressions(state / "suppressions.toml"))
-    assert found.silences(made(1, command).action)
-    assert not found.silences(made(1, "rm").action)
+    (entry,) = suppressions(state / "suppressions.toml")
+    assert entry.scope() == "user alice, query shell_history, command = nmap -sS"
+    (done,) = load(state / "feedback.toml")[0].actions
+    assert list(done.columns) == [*(f"c{n}" for n in range(8)), "command"]
 
 
 COMMAND = "anomaly suppress add --user alice --query shell_history --field command --value ls --until 2090-03-31"
