@@ -7,7 +7,7 @@ nothing is suppressed, and a person is told how to do it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,19 @@ from anomaly.advice import shell_word
 from anomaly.alert_journal import Told, told
 from anomaly.burst import is_cut
 from anomaly.errors import ConfigError
-from anomaly.feedback import FILE, KEY, MOST, MOST_ACTIONS, Done, Feedback, Verdict, load, parse
+from anomaly.feedback import (
+    FILE,
+    KEY,
+    LARGEST,
+    MOST,
+    MOST_ACTIONS,
+    MOST_BYTES,
+    Done,
+    Feedback,
+    Verdict,
+    load,
+    parse,
+)
 from anomaly.identity import keys
 from anomaly.ledger_edit import Ledger, append, edit, take_out
 from anomaly.osquery import Action
@@ -194,6 +206,7 @@ def _unsuppressed(worst: Score, expires: date) -> Iterator[str]:
 
 
 def _feedback(asked: _Asked, verdict: Verdict, answered: str, note: str, suppression: str | None) -> Feedback:
+    done = [Done(a.time, a.query, a.verb, a.columns) for a in asked.actions(verdict)]
     return Feedback(
         answered,
         verdict,
@@ -203,8 +216,17 @@ def _feedback(asked: _Asked, verdict: Verdict, answered: str, note: str, suppres
         datetime.now(UTC).replace(microsecond=0),
         suppression,
         note,
-        [Done(a.time, a.query, a.verb, a.columns) for a in asked.actions(verdict)],
+        done[-len(_newest([len(msgspec.json.encode(one)) for one in done], LARGEST)) :],
     )
+
+
+def _newest(sizes: Sequence[int], room: int) -> Sequence[int]:
+    """Return as many of the last sizes as have room, the last in any case."""
+    for place in range(len(sizes) - 1, -1, -1):
+        room -= sizes[place]
+        if room < 0:
+            return sizes[min(place + 1, len(sizes) - 1) :]
+    return sizes
 
 
 def _write(path: Path, answered: Feedback, gone: set[str]) -> None:
@@ -213,9 +235,11 @@ def _write(path: Path, answered: Feedback, gone: set[str]) -> None:
     def change(tables: AoT) -> None:
         other = {table.get("id") for table in tables if table.get("verdict") != answered.verdict}
         take_out(tables, {answered.id} | (gone & other))
-        while len(tables) >= MOST:
-            del tables[0]
         append(tables, msgspec.to_builtins(answered, builtin_types=(datetime,)))
+        sizes = [len(msgspec.json.encode(table.unwrap())) for table in tables]
+        kept = len(_newest(sizes, MOST_BYTES)[-MOST:])
+        for _ in sizes[kept:]:
+            del tables[0]
 
     edit(Ledger(path, KEY, _HEADER, parse), change)
 

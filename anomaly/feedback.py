@@ -25,6 +25,12 @@ KEY = "feedback"
 MOST = 2000
 """Answers that are kept; beyond, the oldest are dropped when one is added."""
 
+MOST_BYTES = 1 << 20
+"""About how much all of them take: a larger file takes many seconds to change..."""
+
+LARGEST = 1 << 17
+"""...and what the actions of one take, of which the newest are kept."""
+
 MOST_ACTIONS = 20
 
 

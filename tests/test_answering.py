@@ -229,6 +229,41 @@ def test_what_a_query_was_suppressed_for_by_an_earlier_answer_goes(state: Path) 
     assert suppressions(state / "suppressions.toml") == []
 
 
+def test_the_oldest_answers_make_room(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large actions are, an answer has room: the oldest ones go, and of a huge one its oldest actions."""
+    monkeypatch.setattr("anomaly.answering.MOST_BYTES", 40_000)
+    monkeypatch.setattr("anomaly.answering.LARGEST", 25_000)
+    for number in range(6):
+        happen(state, made(number, "\x01" * 1000, reason("pid", str(number), 3.0)), name=f"log{number}")
+        say(state, f"f1:{number}", Verdict.EXPECTED)
+    assert (state / "feedback.toml").stat().st_size < 45_000
+    assert [one.id for one in load(state / "feedback.toml")] == [f"f1:{number}" for number in range(6)]
+    columns = {f"c{n}": "\x01" * 1000 for n in range(2)}
+    for number in range(10, 15):
+        odd = made(number, "nc", reason("pid", str(number), 3.0))
+        odd = msgspec.structs.replace(odd, action=msgspec.structs.replace(odd.action, columns=columns))
+        happen(state, odd, name=f"log{number}")
+        say(state, f"f1:{number}", Verdict.EXPECTED)
+    assert (state / "feedback.toml").stat().st_size < 45_000
+    assert [one.id for one in load(state / "feedback.toml")] == ["f1:12", "f1:13", "f1:14"]
+    (alert,) = Alerting.by(Severity.WARNING, None).take([odd])
+    journal = AlertJournal(state, "huge")
+    for number in range(30, 38):
+        worst = msgspec.structs.replace(alert.worst, id=f"f1:{number}", score=60.0)
+        journal.write([msgspec.structs.replace(alert, id="f1:30", count=number, worst=worst)])
+    say(state, "f1:30", Verdict.INCIDENT)
+    assert [len(one.actions) for one in load(state / "feedback.toml")] == [1, 2]
+
+
+def test_nothing_is_suppressed_that_cannot_be_written_down(state: Path) -> None:
+    """Where the answer has no place, its suppression does not come into force."""
+    happen(state, made(0))
+    (state / "feedback.toml").write_text("nonsense")
+    with pytest.raises(ConfigError):
+        say(state, "f1:0", Verdict.EXPECTED)
+    assert suppressions(state / "suppressions.toml") == []
+
+
 def test_hostile_values_are_written_as_text(state: Path) -> None:
     """Whatever the log says stays a value in the files, and is read again as it was."""
     command = 'x"\n[[suppression]]\nid = "evil"\nuser = "alice"\n\x1b[31m\u202e'
