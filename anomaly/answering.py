@@ -7,43 +7,28 @@ nothing is suppressed, and a person is told how to do it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-from tomlkit.items import AoT
-
-from anomaly import suppression_edit
+from anomaly import feedback_edit, suppression_edit
 from anomaly.advice import shell_word
 from anomaly.alert_journal import Told, told
 from anomaly.burst import is_cut
 from anomaly.errors import ConfigError
 from anomaly.feedback import (
     FILE,
-    KEY,
     LARGEST,
-    MOST,
     MOST_ACTIONS,
-    MOST_BYTES,
     Done,
     Feedback,
     Verdict,
-    load,
-    parse,
 )
-from anomaly.identity import keys
-from anomaly.ledger_edit import Ledger, append, edit, take_out
 from anomaly.osquery import Action
 from anomaly.records import Alert, Reason, ReasonKind, Score
 from anomaly.sinks.wording import telling
 from anomaly.suppression import Suppression, day_of
-
-_HEADER = """\
-# What people said of alerts: anomaly feedback. Expected actions are learned, incidents never are.
-
-"""
 
 _MOST_NAMED = 5
 """Actions that are proposed where one is to be named; the newest."""
@@ -127,7 +112,7 @@ def answer(
     # An incident takes back all that was called expected of its alert, and what is expected now an incident.
     every = {alert.id, *asked.scores}
     held = _feedback(asked, verdict, answered, note, name if entry is not None else None)
-    _write(state / FILE, held, every)
+    feedback_edit.write(state / FILE, held, every)
     if entry is not None:
         suppression_edit.add(suppressions, entry)
         return
@@ -216,43 +201,5 @@ def _feedback(asked: _Asked, verdict: Verdict, answered: str, note: str, suppres
         datetime.now(UTC).replace(microsecond=0),
         suppression,
         note,
-        done[-len(_newest([len(msgspec.json.encode(one)) for one in done], LARGEST)) :],
+        feedback_edit.newest(done, LARGEST),
     )
-
-
-def _newest(sizes: Sequence[int], room: int) -> Sequence[int]:
-    """Return as many of the last sizes as have room, the last in any case."""
-    for place in range(len(sizes) - 1, -1, -1):
-        room -= sizes[place]
-        if room < 0:
-            return sizes[min(place + 1, len(sizes) - 1) :]
-    return sizes
-
-
-def _write(path: Path, answered: Feedback, gone: set[str]) -> None:
-    """Write an answer down, in place of the one before and of those of an alert that said otherwise."""
-
-    def change(tables: AoT) -> None:
-        other = {table.get("id") for table in tables if table.get("verdict") != answered.verdict}
-        take_out(tables, {answered.id} | (gone & other))
-        append(tables, msgspec.to_builtins(answered, builtin_types=(datetime,)))
-        sizes = [len(msgspec.json.encode(table.unwrap())) for table in tables]
-        kept = len(_newest(sizes, MOST_BYTES)[-MOST:])
-        for _ in sizes[kept:]:
-            del tables[0]
-
-    edit(Ledger(path, KEY, _HEADER, parse), change)
-
-
-def forget(path: Path, user: str) -> int:
-    """Take out what was answered of a user's alerts, by the name or ``user@host``; return how many that were.
-
-    Raises
-    ------
-    ConfigError, StateRefused, StateError
-        The file does not fit, or cannot be used.
-    """
-    gone = {entry.id for entry in load(path) if user in keys(entry.host, entry.user)}
-    if gone:
-        edit(Ledger(path, KEY, _HEADER, parse), lambda tables: take_out(tables, gone))
-    return len(gone)

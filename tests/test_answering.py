@@ -12,9 +12,10 @@ import pytest
 from anomaly import suppression_edit
 from anomaly.alert_journal import AlertJournal
 from anomaly.alerts import Alerting
-from anomaly.answering import answer, forget
+from anomaly.answering import answer
 from anomaly.errors import ConfigError
 from anomaly.feedback import Verdict, load
+from anomaly.feedback_edit import forget
 from anomaly.osquery import Action
 from anomaly.records import ModelRef, Reason, ReasonKind, Score, Severity
 from anomaly.suppression import Suppressions
@@ -231,7 +232,7 @@ def test_what_a_query_was_suppressed_for_by_an_earlier_answer_goes(state: Path) 
 
 def test_the_oldest_answers_make_room(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However large actions are, an answer has room: the oldest ones go, and of a huge one its oldest actions."""
-    monkeypatch.setattr("anomaly.answering.MOST_BYTES", 40_000)
+    monkeypatch.setattr("anomaly.feedback_edit.MOST_BYTES", 40_000)
     monkeypatch.setattr("anomaly.answering.LARGEST", 25_000)
     for number in range(6):
         happen(state, made(number, "\x01" * 1000, reason("pid", str(number), 3.0)), name=f"log{number}")
