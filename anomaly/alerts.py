@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from anomaly.alert_rules import MOST_USERS, AtLeast, Budget, Rates, Rule, Unless
-from anomaly.burst import Burst, Thing, key_of, thing_of
+from anomaly.alert_rules import AtLeast, Budget, Rates, Rule, Unless
+from anomaly.burst import Burst, key_of, thing_of
+from anomaly.cool_down import CoolDown, Key, Told
 from anomaly.identity import keys
 from anomaly.osquery import Action
 from anomaly.records import Alert, Score, Severity
@@ -27,9 +28,6 @@ dated back by more than that ends it, too..."""
 QUIET = 300
 """...as it is after so many of the user's own actions that did not alarm: three windows."""
 
-COOL_DOWN = 7200
-"""Seconds of log time in which a second burst about the same thing is not told, unless it is more severe."""
-
 MOST_OPEN = 256
 """Bursts at a time; where there are more, the one that alarmed longest ago is closed."""
 
@@ -39,18 +37,12 @@ MOST_HOSTS = 16
 EXCUSED = 100
 """Actions of a user's window, which may hold what was excused after it came in."""
 
-_MOST_THINGS = 16
-
-Key = tuple[str, str]
-_Told = tuple[Thing, int, int]
-"""What was told of, when (in seconds, by the log), and the rank of its severity."""
-
 
 class _State(msgspec.Struct, omit_defaults=True):
     """What a restart goes on from."""
 
     open: list[Burst] = []
-    told: list[tuple[Key, list[_Told]]] = []
+    told: list[Told] = []
     excused: list[tuple[Key, int]] = []
     rates: Rates = []
     newest: int = 0
@@ -76,7 +68,7 @@ class Alerting:
         """Whoever alarmed last is at the end."""
         self._over: dict[str, int] = {}
         """By host, the time before which none of its bursts is over."""
-        self._told: OrderedDict[Key, dict[Thing, tuple[int, int]]] = OrderedDict()
+        self._cool_down = CoolDown()
         self._excused: dict[Key, int] = {}
         """By user, how many actions more the window may hold what was excused."""
         self._newest = 0
@@ -121,10 +113,15 @@ class Alerting:
 
     def export(self) -> bytes:
         """Return what :meth:`restore` goes on from, as JSON."""
-        told = [(key, [(thing, *when) for thing, when in things.items()]) for key, things in self._told.items()]
         rates = [rate for rule in self.rules if isinstance(rule, Budget) for rate in rule.export()]
         return msgspec.json.encode(
-            _State(list(self._open.values()), told, list(self._excused.items()), rates, self._newest)
+            _State(
+                list(self._open.values()),
+                self._cool_down.export(),
+                list(self._excused.items()),
+                rates,
+                self._newest,
+            )
         )
 
     @staticmethod
@@ -159,10 +156,7 @@ class Alerting:
         except (ValueError, RecursionError):
             return
         self._open = OrderedDict(((burst.host, burst.user), burst) for burst in state.open[-MOST_OPEN:])
-        self._told = OrderedDict(
-            (key, {thing: (time, rank) for thing, time, rank in things})
-            for key, things in state.told[-MOST_USERS:]
-        )
+        self._cool_down.restore(state.told)
         self._newest = state.newest
         self._excused = {key: min(left, EXCUSED) for key, left in state.excused}
         for rule in self.rules:
@@ -223,8 +217,12 @@ class Alerting:
         self._expect(burst)
         thing = thing_of(score)
         told = burst.update >= 0
-        if graver or (told and burst.count >= burst.due) or (not told and self._is_news(key, thing, score)):
-            self._remember(key, thing, burst)
+        if (
+            graver
+            or (told and burst.count >= burst.due)
+            or (not told and self._cool_down.is_over(key, thing, score))
+        ):
+            self._cool_down.remember(key, thing, burst)
             yield burst.tell()
 
     def _place(self, action: Action) -> Key:
@@ -239,30 +237,11 @@ class Alerting:
         )
         return _crowd(key) if sum(near) >= MOST_HOSTS else key
 
-    def _is_news(self, key: Key, thing: Thing, score: Score) -> bool:
-        """Say whether an alarm is about something that was not told lately, or is more severe."""
-        time, rank = self._told.get(key, {}).get(thing, (0, 0))
-        if not time or not score.action.time:
-            return True
-        return not 0 <= score.action.time - time < COOL_DOWN or score.severity.rank > rank
-
-    def _remember(self, key: Key, thing: Thing, burst: Burst) -> None:
-        """Take note of what was told."""
-        things = self._told.pop(key, {})
-        for about in (thing, burst.thing):
-            things.pop(about, None)
-            things[about] = (burst.last, burst.severity.rank)
-        while len(things) > _MOST_THINGS:
-            del things[next(iter(things))]
-        self._told[key] = things
-        if len(self._told) > MOST_USERS:
-            self._told.popitem(last=False)
-
     def _close(self, key: Key) -> Iterator[Alert]:
         """Take a burst out; one that was told is told to be over."""
         burst = self._open.pop(key)
         if burst.update >= 0:
-            self._remember(key, burst.thing, burst)
+            self._cool_down.remember(key, burst.thing, burst)
             yield burst.tell(closed=True)
 
     def _count_down(self, key: Key) -> None:

@@ -10,7 +10,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly.alerts import COOL_DOWN, EXCUSED, GAP, MOST_HOSTS, MOST_OPEN, QUIET, Alerting
+from anomaly.alerts import EXCUSED, GAP, MOST_HOSTS, MOST_OPEN, QUIET, Alerting
+from anomaly.cool_down import COOL_DOWN
 from anomaly.osquery import Action
 from anomaly.records import Alert, ModelRef, Reason, ReasonKind, Score, Severity
 
