@@ -43,7 +43,7 @@ def _row(alert: Alert) -> Row:
         "severity": alert.severity.value,
         "actions": alert.count,
         "state": "closed" if alert.closed else "open",
-        "id": alert.id,
+        "id": alert.worst.id,
     }
 
 

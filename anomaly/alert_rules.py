@@ -13,9 +13,10 @@ import msgspec
 from anomaly.burst import key_of
 from anomaly.osquery import Action
 from anomaly.records import Score, Severity
+from anomaly.suppression import by_now
 
-Rule = Callable[[Score], Score | None]
-"""Passes a score on, or holds it back."""
+Rule = Callable[[Score, int], Score | None]
+"""Passes a score on, or holds it back; told the newest time of the log so far, in seconds."""
 
 SLOT = 1800
 """Seconds of log time within which a user's alarms are taken as one, to tell how often they come: half an hour."""
@@ -35,9 +36,9 @@ class Unless:
     def __init__(self, silences: Callable[[Action], bool]) -> None:
         self._silences = silences
 
-    def __call__(self, score: Score) -> Score | None:
-        """Pass a score on unless its action is suppressed."""
-        return None if self._silences(score.action) else score
+    def __call__(self, score: Score, newest: int = 0) -> Score | None:
+        """Pass a score on unless its action is suppressed, by the newest day so far."""
+        return None if self._silences(by_now(score.action, newest)) else score
 
 
 class AtLeast:
@@ -46,7 +47,7 @@ class AtLeast:
     def __init__(self, severity: Severity) -> None:
         self._rank = severity.rank
 
-    def __call__(self, score: Score) -> Score | None:
+    def __call__(self, score: Score, newest: int = 0) -> Score | None:  # noqa: ARG002 - of the log's time so far
         """Pass a score on if it is severe enough."""
         return score if score.severity.rank >= self._rank else None
 
@@ -94,7 +95,7 @@ class Budget:
         self._kept = max(min(round(2 * alerts), _SLOTS), 1)
         self._rates: OrderedDict[tuple[str, str], Rate] = OrderedDict()
 
-    def __call__(self, score: Score) -> Score | None:
+    def __call__(self, score: Score, newest: int = 0) -> Score | None:  # noqa: ARG002 - of the log's time so far
         """Pass a score on if it is among the rarest of its user's."""
         warns = score.severity.rank >= Severity.WARNING.rank
         if not score.action.time:

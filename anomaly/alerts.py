@@ -13,41 +13,39 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from anomaly.alert_rules import MOST_USERS, AtLeast, Budget, Rates, Rule, Unless
-from anomaly.burst import Burst, Thing, key_of, thing_of
+from anomaly.alert_rules import AtLeast, Budget, Rates, Rule, Unless
+from anomaly.burst import Burst, key_of, thing_of
+from anomaly.cool_down import CoolDown, Key, Told
 from anomaly.identity import keys
 from anomaly.osquery import Action
 from anomaly.records import Alert, Score, Severity
+from anomaly.suppression import by_now, newest_of
 
 GAP = 1800
-"""Seconds of log time without an alarm, by any action of that host, after which a burst is over..."""
+"""Seconds of log time without an alarm, by any action of that host, after which a burst is over; an alarm that is
+dated back by more than that ends it, too..."""
 
 QUIET = 300
 """...as it is after so many of the user's own actions that did not alarm: three windows."""
 
-COOL_DOWN = 7200
-"""Seconds of log time in which a second burst about the same thing is not told, unless it is more severe."""
-
 MOST_OPEN = 256
 """Bursts at a time; where there are more, the one that alarmed longest ago is closed."""
 
+MOST_HOSTS = 16
+"""Bursts of one user name within ``GAP``; what alarms on further hosts is one burst, of no host."""
+
 EXCUSED = 100
 """Actions of a user's window, which may hold what was excused after it came in."""
-
-_MOST_THINGS = 16
-
-Key = tuple[str, str]
-_Told = tuple[Thing, int, int]
-"""What was told of, when (in seconds, by the log), and the rank of its severity."""
 
 
 class _State(msgspec.Struct, omit_defaults=True):
     """What a restart goes on from."""
 
     open: list[Burst] = []
-    told: list[tuple[Key, list[_Told]]] = []
+    told: list[Told] = []
     excused: list[tuple[Key, int]] = []
     rates: Rates = []
+    newest: int = 0
 
 
 class Alerting:
@@ -70,9 +68,11 @@ class Alerting:
         """Whoever alarmed last is at the end."""
         self._over: dict[str, int] = {}
         """By host, the time before which none of its bursts is over."""
-        self._told: OrderedDict[Key, dict[Thing, tuple[int, int]]] = OrderedDict()
+        self._cool_down = CoolDown()
         self._excused: dict[Key, int] = {}
         """By user, how many actions more the window may hold what was excused."""
+        self._newest = 0
+        """Time of the log so far."""
 
     @classmethod
     def by(
@@ -87,6 +87,7 @@ class Alerting:
         """Take scores, in the order of the log, and return what is to be told, in that order."""
         alerts: list[Alert] = []
         for score in scores:
+            self._newest = newest_of(self._newest, score.action)
             alarms = score.severity is not Severity.NONE and self._alarms(score)
             if self._open:
                 alerts += self._over_by(score.action, alarms=alarms)
@@ -106,15 +107,22 @@ class Alerting:
         What such actions have brought into the window leaves it within a hundred actions. Until then the window's
         risk does not alarm for this user: each action's own score does.
         """
-        gone = [key for key, burst in self._open.items() if silences(burst.worst.action)]
-        self._excused |= dict.fromkeys(gone, EXCUSED)
+        gone = [key for key, burst in self._open.items() if silences(by_now(burst.worst.action, self._newest))]
+        self._excused |= dict.fromkeys((key_of(self._open[key].worst.action) for key in gone), EXCUSED)
         return [alert for key in gone for alert in self._close(key)]
 
     def export(self) -> bytes:
         """Return what :meth:`restore` goes on from, as JSON."""
-        told = [(key, [(thing, *when) for thing, when in things.items()]) for key, things in self._told.items()]
         rates = [rate for rule in self.rules if isinstance(rule, Budget) for rate in rule.export()]
-        return msgspec.json.encode(_State(list(self._open.values()), told, list(self._excused.items()), rates))
+        return msgspec.json.encode(
+            _State(
+                list(self._open.values()),
+                self._cool_down.export(),
+                list(self._excused.items()),
+                rates,
+                self._newest,
+            )
+        )
 
     @staticmethod
     def without(saved: bytes, user: str) -> bytes:
@@ -129,10 +137,15 @@ class Alerting:
 
         return msgspec.json.encode(
             _State(
-                [burst for burst in state.open if other(burst.host, burst.user)],
+                [
+                    burst
+                    for burst in state.open
+                    if other(burst.host, burst.user) and other(burst.worst.action.host, burst.user)
+                ],
                 [entry for entry in state.told if other(*entry[0])],
                 [entry for entry in state.excused if other(*entry[0])],
                 [rate for rate in state.rates if other(rate.host, rate.user)],
+                state.newest,
             )
         )
 
@@ -143,10 +156,8 @@ class Alerting:
         except (ValueError, RecursionError):
             return
         self._open = OrderedDict(((burst.host, burst.user), burst) for burst in state.open[-MOST_OPEN:])
-        self._told = OrderedDict(
-            (key, {thing: (time, rank) for thing, time, rank in things})
-            for key, things in state.told[-MOST_USERS:]
-        )
+        self._cool_down.restore(state.told)
+        self._newest = state.newest
         self._excused = {key: min(left, EXCUSED) for key, left in state.excused}
         for rule in self.rules:
             if isinstance(rule, Budget):
@@ -160,7 +171,7 @@ class Alerting:
             score = msgspec.structs.replace(score, risk=None)
             if score.severity is Severity.NONE:
                 return False
-        return all(rule(score) is not None for rule in self.rules)
+        return all(rule(score, self._newest) is not None for rule in self.rules)
 
     def _over_by(self, action: Action, *, alarms: bool) -> Iterator[Alert]:
         """Close what is over when an action comes."""
@@ -173,11 +184,18 @@ class Alerting:
                     yield from self._close(other)
                 else:
                     self._expect(self._open[other])
+        crowd = _crowd(key)
+        if crowd in self._open and 0 < self._open[crowd].last <= action.time - GAP:  # by any host of the user's
+            yield from self._close(crowd)
+        key = key if key in self._open else crowd
         burst = self._open.get(key)
-        if burst is not None and not alarms:
-            burst.quiet += 1
-            if burst.quiet >= QUIET:
-                yield from self._close(key)
+        if burst is None:
+            return
+        burst.quiet += not alarms
+        # One line that is dated ahead must not hold a burst open.
+        steps_back = alarms and 0 < action.time < burst.last - GAP
+        if steps_back or burst.quiet >= QUIET:
+            yield from self._close(key)
 
     def _expect(self, burst: Burst) -> None:
         """Take note of when a burst will be over."""
@@ -187,48 +205,51 @@ class Alerting:
 
     def _count(self, score: Score) -> Iterator[Alert]:
         """Let an alarming action count in its user's burst, and tell of that where it is due."""
-        key = key_of(score.action)
+        key = self._place(score.action)
         burst = self._open.get(key)
         if burst is None:
             if len(self._open) >= MOST_OPEN:
                 yield from self._close(next(iter(self._open)))
             burst = self._open[key] = Burst.of(score)
+            burst.host = key[0]
         self._open.move_to_end(key)
         graver = burst.add(score)
         self._expect(burst)
         thing = thing_of(score)
         told = burst.update >= 0
-        if graver or (told and burst.count >= burst.due) or (not told and self._is_news(key, thing, score)):
-            self._remember(key, thing, burst)
+        if (
+            graver
+            or (told and burst.count >= burst.due)
+            or (not told and self._cool_down.is_over(key, thing, score))
+        ):
+            self._cool_down.remember(key, thing, burst)
             yield burst.tell()
 
-    def _is_news(self, key: Key, thing: Thing, score: Score) -> bool:
-        """Say whether an alarm is about something that was not told lately, or is more severe."""
-        time, rank = self._told.get(key, {}).get(thing, (0, 0))
-        if not time or not score.action.time:
-            return True
-        return not 0 <= score.action.time - time < COOL_DOWN or score.severity.rank > rank
-
-    def _remember(self, key: Key, thing: Thing, burst: Burst) -> None:
-        """Take note of what was told."""
-        things = self._told.pop(key, {})
-        for about in (thing, burst.thing):
-            things.pop(about, None)
-            things[about] = (burst.last, burst.severity.rank)
-        while len(things) > _MOST_THINGS:
-            del things[next(iter(things))]
-        self._told[key] = things
-        if len(self._told) > MOST_USERS:
-            self._told.popitem(last=False)
+    def _place(self, action: Action) -> Key:
+        """Return whose burst an alarm belongs to: the log chooses how many hosts a user name has."""
+        key = key_of(action)
+        if key in self._open:
+            return key
+        near = (
+            1
+            for (_, user), burst in self._open.items()
+            if user == key[1] and (not burst.last or not action.time or abs(action.time - burst.last) < GAP)
+        )
+        return _crowd(key) if sum(near) >= MOST_HOSTS else key
 
     def _close(self, key: Key) -> Iterator[Alert]:
         """Take a burst out; one that was told is told to be over."""
         burst = self._open.pop(key)
         if burst.update >= 0:
-            self._remember(key, burst.thing, burst)
+            self._cool_down.remember(key, burst.thing, burst)
             yield burst.tell(closed=True)
 
     def _count_down(self, key: Key) -> None:
         left = self._excused.pop(key, 0)
         if left > 1:
             self._excused[key] = left - 1
+
+
+def _crowd(key: Key) -> Key:
+    """Return the key of the burst of a user name's further hosts."""
+    return "", key[1]

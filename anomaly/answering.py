@@ -12,99 +12,139 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-from tomlkit.items import AoT
-
-from anomaly import suppression_edit
+from anomaly import feedback_edit, suppression_edit
 from anomaly.advice import shell_word
 from anomaly.alert_journal import Told, told
-from anomaly.burst import begin_of, is_cut
+from anomaly.burst import is_cut
 from anomaly.errors import ConfigError
-from anomaly.feedback import FILE, KEY, MOST, MOST_ACTIONS, Done, Feedback, Verdict, load, parse
-from anomaly.identity import keys
-from anomaly.ledger_edit import Ledger, append, edit, take_out
+from anomaly.feedback import (
+    FILE,
+    LARGEST,
+    MOST_ACTIONS,
+    Done,
+    Feedback,
+    Verdict,
+)
 from anomaly.osquery import Action
-from anomaly.records import Reason, ReasonKind, Score
+from anomaly.records import Alert, Reason, ReasonKind, Score
 from anomaly.sinks.wording import telling
-from anomaly.suppression import LONGEST_PATTERN, Suppression, day_of
+from anomaly.suppression import Suppression, day_of
 
-_HEADER = """\
-# What people said of alerts: anomaly feedback. Expected actions are learned, incidents never are.
-
-"""
+_MOST_NAMED = 5
+"""Actions that are proposed where one is to be named; the newest."""
 
 _MOST_SHARE = 0.1
 """Of training's actions with a column, the most that may have a value which stands for what was expected."""
 
 
 class _Asked(NamedTuple):
-    """The alert that somebody means, by every run that told it."""
+    """The alert that somebody means, by every run that told it, and the action of it that is named."""
 
     tellings: list[Told]
+    score: Score
 
     @property
-    def newest(self) -> Told:
-        """The one that tells most."""
-        return max(self.tellings, key=lambda one: one.alert.count)
+    def alert(self) -> Alert:
+        """As it was told last, by the run that told most."""
+        return max((one.alert for one in self.tellings), key=lambda alert: alert.count)
 
     @property
-    def actions(self) -> list[Action]:
-        """The actions that were told of, the worst of each record."""
-        scores = {score.id: score for one in self.tellings for score in one.worst}
-        return [score.action for score in scores.values()][-MOST_ACTIONS:]
+    def scores(self) -> dict[str, Score]:
+        """All that was told of, the worst of each record, by its id."""
+        return {score.id: score for one in self.tellings for score in one.worst}
+
+    def actions(self, verdict: Verdict) -> list[Action]:
+        """Return what an answer is about: the action that was expected alone; of an incident, all of its host."""
+        if verdict is Verdict.EXPECTED:
+            return [self.score.action]
+        host = self.score.action.host
+        return [score.action for score in self.scores.values() if score.action.host == host][-MOST_ACTIONS:]
 
 
 def answer(
-    state: Path, suppressions: Path, identity: str, verdict: Verdict, days: int, note: str, *, dry_run: bool
+    state: Path,
+    suppressions: Path,
+    identity: str,
+    verdict: Verdict,
+    expires: int | date,
+    note: str,
+    *,
+    dry_run: bool,
 ) -> Iterator[str]:
-    """Say what an alert was: write it down, and (where it was expected) suppress it for some days.
+    """Say what an action of an alert was: write it down, and suppress it for some days if it was expected.
 
+    It expires on a day, or so many days after the alert's; an alert's day beyond tomorrow counts as tomorrow.
     Yields what was done, or with ``dry_run`` would be, as sentences; before it is done.
 
     Raises
     ------
     ConfigError
-        There is no such alert, or what was written before does not fit.
+        There is no such alert, it told of several actions of which none is named, or what was written before does
+        not fit.
     StateRefused, StateError
         A file must not be trusted, or cannot be used.
     """
-    asked = _find(state, identity)
-    alert, actions = asked.newest.alert, asked.actions
-    name = "f" + hashlib.sha256(alert.id.encode()).hexdigest()[:8]
+    asked = _find(state, identity, verdict)
+    alert, score, actions = asked.alert, asked.score, asked.actions(verdict)
+    answered = score.id if verdict is Verdict.EXPECTED else alert.id
+    name = _name(answered)
     would = "Would be done: " if dry_run else ""
-    many = f"{len(actions)} of its actions {'is' if len(actions) == 1 else 'are'}"
     entry: Suppression | None = None
     if verdict is Verdict.EXPECTED:
-        # A log of another time than the clock's, a simulated one for instance, has its own days.
-        begin = max(day_of(0), day_of(alert.last))
-        expires = begin + timedelta(days=min(days, (date.max - begin).days))
-        entry = _suppression(alert.worst, name, expires, note or f"alert {alert.id}")
+        end = expires if isinstance(expires, date) else _end(alert.last, expires)
+        entry = _suppression(score, name, end, note or f"alert {alert.id}")
         if entry is not None:
             yield f"{would}{entry.id}: {entry.scope()} raises no alert before {entry.expires}."
         else:
-            yield from _unsuppressed(alert.worst, expires)
-        yield f"{would}{many} learned with the next hundred of {alert.user}'s own."
+            yield from _unsuppressed(score, end)
+        if end <= (seen := day_of(alert.last)):
+            yield f"By the log's days that is over: its last is {seen}. Say --until if they are right."
+        yield f"{would}Action {score.id} is learned with the next hundred of {alert.user}'s own."
+        if alert.worst.id != score.id:
+            yield f"This does not answer the worst action of its alert, {alert.worst.id}."
     else:
+        many = f"{len(actions)} of its actions {'is' if len(actions) == 1 else 'are'}"
         yield f"{would}{many} never learned, nor what waits to be learned beside them."
         who = shell_word(alert.user)
         yield f"What was learned before is undone by: anomaly models rollback --user {who} --learned"
     if dry_run:
         return
-    answered = _feedback(asked, verdict, note, name if entry is not None else None)
+    # An incident takes back all that was called expected of its alert, and what is expected now an incident.
+    every = {alert.id, *asked.scores}
+    held = _feedback(asked, verdict, answered, note, name if entry is not None else None)
+    feedback_edit.write(state / FILE, held, every)
     if entry is not None:
         suppression_edit.add(suppressions, entry)
-    elif suppression_edit.remove_if_there(suppressions, name):
-        yield f"{name}: it was called expected before; that suppression is gone."
-    _write(state / FILE, answered)
+        return
+    for name in sorted(map(_name, every if verdict is Verdict.INCIDENT else {score.id})):
+        if suppression_edit.remove_if_there(suppressions, name):
+            yield f"{name}: it was called expected before; that suppression is gone."
 
 
-def _find(state: Path, identity: str) -> _Asked:
+def _end(last: int, days: int) -> date:
+    """Count days from an alert's: whoever writes the log must not choose how long a suppression lasts."""
+    today = day_of(0)
+    return min(max(today, day_of(last)), today + timedelta(days=1)) + timedelta(days=days)
+
+
+def _name(answered: str) -> str:
+    """Name the suppression that comes of an answer."""
+    return "f" + hashlib.sha256(answered.encode()).hexdigest()[:8]
+
+
+def _find(state: Path, identity: str, verdict: Verdict) -> _Asked:
+    """Find the action of an id, or else the alert."""
     known = told(state)
-    found = [one for one in known if one.alert.id == identity]
-    found = found or [one for one in known if any(score.id == identity for score in one.worst)]
+    found = [one for one in known if any(score.id == identity for score in one.worst)]
+    found = found or [one for one in known if one.alert.id == identity]
     if not found:
         raise ConfigError(f"There is no alert {identity!r} in {state}. See: anomaly alerts list")
-    return _Asked([one for one in found if one.alert.id == found[-1].alert.id])
+    asked = _Asked([one for one in known if one.alert.id == found[-1].alert.id], found[-1].alert.worst)
+    scores = asked.scores
+    if identity not in scores and len(scores) > 1 and verdict is Verdict.EXPECTED:
+        ids = ", ".join(list(scores)[-_MOST_NAMED:])
+        raise ConfigError(f"Alert {identity} told of several actions; say which was expected, by its id: {ids}")
+    return asked._replace(score=scores.get(identity, asked.score))
 
 
 def _suppression(worst: Score, name: str, expires: date, note: str) -> Suppression | None:
@@ -115,7 +155,7 @@ def _suppression(worst: Score, name: str, expires: date, note: str) -> Suppressi
     action = worst.action
     for reason in sorted(worst.reasons, key=lambda reason: -reason.bits):
         if _names(reason, value := action.columns.get(reason.field, "")):
-            scope = {"user": action.user, "query": action.query} | _like(reason.field, value)
+            scope = {"user": action.user, "query": action.query, "field": reason.field, "value": value}
             return suppression_edit.new(expires, note=note, name=name, **scope)
     return None
 
@@ -124,18 +164,13 @@ def _names(reason: Reason, value: str) -> bool:
     """Say whether a reason is about a column's value, and that one stands for little of what the user does.
 
     A column may be called ``action`` or ``time``, too, as those of file_events are: the kind of an action and its
-    hour are told under the same names, and have other values.
+    hour are told under the same names, and have other values. Of a value that the journal has cut nobody has seen
+    the end: all that begins so would be too much.
     """
-    is_about = reason.kind is not ReasonKind.UNUSUAL_HOUR and reason.value != "" and value.startswith(reason.value)
+    if reason.kind is ReasonKind.UNUSUAL_HOUR or is_cut(value):
+        return False
+    is_about = reason.value != "" and value.startswith(reason.value)
     return is_about and reason.seen <= _MOST_SHARE * reason.of
-
-
-def _like(field: str, value: str) -> dict[str, str]:
-    """Give the scope of one column's value, of which the journal may have kept the beginning alone."""
-    if not is_cut(value):
-        return {"field": field, "value": value}
-    plain = begin_of(value).replace("*", "?")
-    return {"field": field, "pattern": f"{plain[: LONGEST_PATTERN - 1]}*"}
 
 
 def _unsuppressed(worst: Score, expires: date) -> Iterator[str]:
@@ -145,9 +180,9 @@ def _unsuppressed(worst: Score, expires: date) -> Iterator[str]:
         f"Nothing is suppressed: no reason names a value that would not hide much else of"
         f" {action.user}'s {action.query}."
     )
-    row = {name: value for name, value in action.columns.items() if value}
+    row = {name: value for name, value in action.columns.items() if value and not is_cut(value)}
     if field := next(iter(telling(row)), None):
-        scope = {"user": action.user, "query": action.query} | _like(field, row[field])
+        scope = {"user": action.user, "query": action.query, "field": field, "value": row[field]}
         words = " ".join(f"--{name} {shell_word(said)}" for name, said in scope.items())
         yield (
             "If one column says it, suppress that, after a thought of what could hide there; perhaps:"
@@ -155,40 +190,16 @@ def _unsuppressed(worst: Score, expires: date) -> Iterator[str]:
         )
 
 
-def _feedback(asked: _Asked, verdict: Verdict, note: str, suppression: str | None) -> Feedback:
-    alert = asked.newest.alert
+def _feedback(asked: _Asked, verdict: Verdict, answered: str, note: str, suppression: str | None) -> Feedback:
+    done = [Done(a.time, a.query, a.verb, a.columns) for a in asked.actions(verdict)]
     return Feedback(
-        alert.id,
+        answered,
         verdict,
-        alert.user,
-        alert.host,
+        asked.alert.user,
+        asked.score.action.host,
         sorted(one.checkpoint for one in asked.tellings),
         datetime.now(UTC).replace(microsecond=0),
         suppression,
         note,
-        [Done(a.time, a.query, a.verb, a.columns) for a in asked.actions],
+        list(feedback_edit.newest(done, LARGEST)),
     )
-
-
-def _write(path: Path, answered: Feedback) -> None:
-    def change(tables: AoT) -> None:
-        take_out(tables, {answered.id})
-        while len(tables) >= MOST:
-            del tables[0]
-        append(tables, msgspec.to_builtins(answered, builtin_types=(datetime,)))
-
-    edit(Ledger(path, KEY, _HEADER, parse), change)
-
-
-def forget(path: Path, user: str) -> int:
-    """Take out what was answered of a user's alerts, by the name or ``user@host``; return how many that were.
-
-    Raises
-    ------
-    ConfigError, StateRefused, StateError
-        The file does not fit, or cannot be used.
-    """
-    gone = {entry.id for entry in load(path) if user in keys(entry.host, entry.user)}
-    if gone:
-        edit(Ledger(path, KEY, _HEADER, parse), lambda tables: take_out(tables, gone))
-    return len(gone)

@@ -29,6 +29,7 @@ class Burst(msgspec.Struct):
     id: str
     user: str
     host: str
+    """Empty for a user name's further hosts, see :data:`anomaly.alerts.MOST_HOSTS`."""
     severity: Severity
     first: int
     last: int
@@ -58,7 +59,7 @@ class Burst(msgspec.Struct):
         self.count += 1
         self.quiet = 0
         self.first = self.first or score.action.time
-        self.last = max(self.last, score.action.time)
+        self.last = score.action.time or self.last
         self.reasons = _weightiest(self.reasons, score.reasons)
         return graver
 
@@ -101,14 +102,17 @@ def _weightiest(reasons: list[Reason], more: Sequence[Reason]) -> list[Reason]:
 
 def clipped(score: Score) -> Score:
     """Return a score of bounded size that can be written as UTF-8: the log chooses how long a value is."""
-    columns: dict[str, str] = {}
+    row = score.action.columns
+    told = [name for name in dict.fromkeys(reason.field for reason in score.reasons) if name in row]
+    kept: dict[str, str] = {}
     room = ROOM
-    for name, value in score.action.columns.items():
-        field, said = clear(name, LONGEST_NAME), clear(value, LONGEST_VALUE)
+    for name in dict.fromkeys((*told, *row)):  # what was odd must not be crowded out
+        field, said = clear(name, LONGEST_NAME), clear(row[name], LONGEST_VALUE)
         room -= len(field) + len(said)
         if room < 0:
             break
-        columns[field] = said
+        kept[name] = said
+    columns = {clear(name, LONGEST_NAME): kept[name] for name in row if name in kept}
     host, user = key_of(score.action)
     query = clear(score.action.query, LONGEST_NAME)
     action = msgspec.structs.replace(score.action, host=host, user=user, query=query, columns=columns)
@@ -134,11 +138,6 @@ def clear(text: str, most: int | None = None) -> str:
 def is_cut(value: str) -> bool:
     """Say whether a column of a :func:`clipped` score may be only the beginning of what the log said."""
     return len(value) >= LONGEST_VALUE and value.endswith(_CUT)
-
-
-def begin_of(value: str) -> str:
-    """Return what is left of a value that was cut."""
-    return value.removesuffix(_CUT)
 
 
 def _legible(reason: Reason) -> Reason:

@@ -162,6 +162,7 @@ def rm(ids: Sequence[str], state: Path, suppressions: Path | None) -> None:
 @click.option("--expected", is_flag=True, help="It was fine: suppress it, and learn it.")
 @click.option("--incident", is_flag=True, help="It was not: never learn it.")
 @click.option("--for", "days", type=click.IntRange(1, 3650), help=f"Days to suppress it. [default: {DAYS}]")
+@click.option("--until", type=click.DateTime(("%Y-%m-%d",)), help="Instead, up to this day (UTC).")
 @click.option("--note", default="", help="What it was; for whoever reviews it.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @options.state
@@ -171,31 +172,38 @@ def feedback(
     expected: bool,
     incident: bool,
     days: int | None,
+    until: object,
     note: str,
     dry_run: bool,
     state: Path,
     suppressions: Path | None,
 ) -> None:
-    """Say what an alert was. ID is the alert's, or that of an action that it told of.
+    """Say what an alert was. ID is that of an action that it told of, or the alert's.
 
-    Expected: what the alert told of is learned, and the like of its worst action raises no more alerts: the same
-    user, query and value that weighed most. Where no value names it, nothing is suppressed, and it says how you
-    could. Incident: it is never learned, nor what waits to be learned beside it.
+    Expected: that action is learned, and no other of the alert, and its like raises no more alerts: the same user,
+    query and value that weighed most. Where no value names it, nothing is suppressed, and it says how you could.
+    Incident: nothing that the alert told of is ever learned, nor what waits to be learned beside it.
 
     \b
     Example:
       anomaly feedback 9f2c41d07b3e5a68:18230 --expected --for 90 --note "new job"
       anomaly feedback 9f2c41d07b3e5a68:18230 --incident
     """
+    from datetime import datetime
+
     from anomaly.answering import answer
     from anomaly.feedback import Verdict
     from anomaly.suppression import FILE
 
     if expected is incident:
         raise click.UsageError("Say what it was: either --expected or --incident.")
-    if incident and days is not None:
-        raise click.UsageError("--for is for what was --expected.")
+    for name, given in (("--for", days), ("--until", until)):
+        if incident and given is not None:
+            raise click.UsageError(f"{name} is for what was --expected.")
+    if days is not None and until is not None:
+        raise click.UsageError("Give either --for or --until.")
+    expires = until.date() if isinstance(until, datetime) else days or DAYS
     verdict = Verdict.EXPECTED if expected else Verdict.INCIDENT
-    said = answer(state, suppressions or state / FILE, identity, verdict, days or DAYS, note, dry_run=dry_run)
+    said = answer(state, suppressions or state / FILE, identity, verdict, expires, note, dry_run=dry_run)
     for sentence in said:
         say(sentence)

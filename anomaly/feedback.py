@@ -25,14 +25,13 @@ KEY = "feedback"
 MOST = 2000
 """Answers that are kept; beyond, the oldest are dropped when one is added."""
 
-MOST_BYTES = 2 << 20
-"""Bytes of answers that are kept, likewise: all are read anew to add one, which takes 3 s for each MiB."""
+MOST_BYTES = 1 << 20
+"""About how much all of them take: a larger file takes many seconds to change..."""
+
+LARGEST = 1 << 17
+"""...and what the actions of one take, of which the newest are kept."""
 
 MOST_ACTIONS = 20
-"""Actions of an alert that are kept, the last ones."""
-
-ACTION_BYTES = 1 << 16
-"""Bytes of them, likewise; one is kept in any case."""
 
 
 class Verdict(StrEnum):
@@ -55,7 +54,7 @@ class Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """One entry of ``feedback.toml``."""
 
     id: str
-    """Of the alert."""
+    """Of the action that was expected; of the alert that was an incident."""
     verdict: Verdict
     user: str
     host: str
@@ -154,8 +153,8 @@ class Answers:
         if not actions or not self._learner.feedback(actions, expected=entry.verdict is Verdict.EXPECTED):
             self._say(f"The answer to alert {entry.id} waits: {entry.user!r} has no model here that learns.")
             return False
-        was = "expected: what it told of is learned"
+        said = f"Action {entry.id} of {entry.user!r} was expected: it is learned."
         if entry.verdict is Verdict.INCIDENT:
-            was = "an incident: what it told of is never learned"
-        self._say(f"Alert {entry.id} of {entry.user!r} was {was}.")
+            said = f"Alert {entry.id} of {entry.user!r} was an incident: what it told of is never learned."
+        self._say(said)
         return True

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from anomaly import answering, feedback, state_files, suppression, suppression_edit
+from anomaly import feedback, feedback_edit, state_files, suppression, suppression_edit
 from anomaly.advice import nearest
 from anomaly.alert_journal import SUFFIX as JOURNAL
 from anomaly.alerts import Alerting
@@ -185,7 +185,9 @@ class Forgetting:
         """Find what people wrote of the user: answers to alerts, and what is suppressed for him alone."""
         answers, silenced = self._state / feedback.FILE, self._state / suppression.FILE
         if count := sum(self.user in keys(entry.host, entry.user) for entry in feedback.load(answers)):
-            yield Trace(_several(count, "answer"), answers, lambda: _done(answering.forget(answers, self.user)))
+            yield Trace(
+                _several(count, "answer"), answers, lambda: _done(feedback_edit.forget(answers, self.user))
+            )
         users = [entry.user for entry in suppression.load(silenced) if entry.user is not None]
         if count := sum(suppression_edit.names(user, self.user) for user in users):
             yield Trace(

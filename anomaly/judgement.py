@@ -15,6 +15,7 @@ from anomaly.explanation import explain, unusual_hour
 from anomaly.osquery import Action
 from anomaly.records import Reason, Score
 from anomaly.standing import Standing
+from anomaly.suppression import by_now, newest_of
 from anomaly.tokens import Tokens
 
 EXPLAINED = 10.0
@@ -88,7 +89,8 @@ def _next(user: Standing, turn: Turn, begin: int, silences: Callable[[Action], b
         if action.baseline or not room:
             break
         tokens = encode(action)
-        if silences is not None and silences(action):
+        user.newest = newest_of(user.newest, action)
+        if silences is not None and silences(by_now(action, user.newest)):
             silenced.append(len(batch))
             let_in = False
         else:

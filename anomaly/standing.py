@@ -54,6 +54,8 @@ class Standing:
         self.size = model.size + _STATE
         """About how many bytes this takes in memory, the model included."""
         self.risk: float | None = None
+        self.newest = 0
+        """Time of the user's log so far."""
         self.admission, self.filter = Admission(), Filter(model.fusion)
         self.adaptation = self._adaptation(learned)
         if saved is None:
@@ -83,6 +85,7 @@ class Standing:
         if not all(map(isfinite, odds)) or not (risk is None or 0.0 <= risk <= MAX_SCORE):
             raise ValueError("the saved risk is none")
         self.admission, self.filter, self.risk = admission, Filter(self.stored.model.fusion, odds), risk
+        self.newest = int(saved.get("newest", 0))
         self.recent.extend(recent)
 
     def note(self, actions: Sequence[Action]) -> None:
@@ -99,7 +102,7 @@ class Standing:
         """Return where the user stands with another model: it is shown the window, and the suspicion is kept."""
         successor = Standing(stored, None, adapt=self.adapt)
         successor.recent.extend(self.recent)
-        successor.admission, successor.risk = self.admission, self.risk
+        successor.admission, successor.risk, successor.newest = self.admission, self.risk, self.newest
         successor.filter = Filter(stored.model.fusion, self.filter.odds)
         successor.replay()
         return successor
@@ -136,6 +139,7 @@ class Standing:
         return {
             "model": identity(self.stored),
             "risk": self.risk,
+            "newest": self.newest,
             "state": self.state.to_json(),
             "odds": list(self.filter.odds),
             "admission": list(self.admission.window),

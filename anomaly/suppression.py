@@ -3,6 +3,7 @@
 A suppression is scoped by user, query, and the value of one column, exact or by a glob; at least one of the three
 must be given, and all that are given must hold. What matches is still scored and shown. It does not come into the
 user's window, as a flood does not (:mod:`anomaly.admission`): so it cannot come back by way of the window's risk.
+What has expired on a day of the log stays so when a later line is dated back (:func:`by_now`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ LONGEST = 4096
 LONGEST_PATTERN = 256
 
 _LONGEST_ID = 64
+_DAY = 86_400
 _WILD = re.compile("[*?]")
 
 
@@ -207,6 +209,18 @@ def day_of(seconds: int) -> date:
         return datetime.fromtimestamp(seconds or time.time(), UTC).date()
     except (OverflowError, ValueError, OSError):
         return date.max
+
+
+def newest_of(newest: int, action: Action) -> int:
+    """Return the newest time of the log so far, in seconds; a line dated later than in a day moves nothing."""
+    return action.time if newest < action.time < time.time() + _DAY else newest
+
+
+def by_now(action: Action, newest: int) -> Action:
+    """Return an action as one of the newest day so far: no date of a line brings back what has expired."""
+    if action.time and action.time // _DAY < newest // _DAY:
+        return msgspec.structs.replace(action, time=newest)
+    return action
 
 
 def like(pattern: str, text: str) -> bool:

@@ -10,7 +10,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly.alerts import COOL_DOWN, EXCUSED, GAP, MOST_OPEN, QUIET, Alerting
+from anomaly.alerts import EXCUSED, GAP, MOST_HOSTS, MOST_OPEN, QUIET, Alerting
+from anomaly.cool_down import COOL_DOWN
 from anomaly.osquery import Action
 from anomaly.records import Alert, ModelRef, Reason, ReasonKind, Score, Severity
 
@@ -142,6 +143,21 @@ def test_a_quiet_gap_ends_a_burst() -> None:
     assert len(told([made(0), made(2, 1.0, time=BEGIN + GAP - 1)])) == 1
 
 
+def test_a_line_dated_ahead_does_not_keep_a_burst_open() -> None:
+    """What alarms on each of many days is told each day, whatever one line among them says of its time."""
+    days = [made(n, time=BEGIN + n * 86_400, command=f"c{n}") for n in range(40)]
+    ahead = made(99, time=253_402_300_000, command="ahead")
+    alerts = told([days[0], ahead, *days[1:]])
+    assert [alert.id for alert in alerts if not alert.update] == [
+        "f1:0",
+        "f1:99",
+        *(f"f1:{n}" for n in range(1, 40)),
+    ]
+    assert all(alert.count == 1 for alert in alerts)
+    assert [alert.update for alert in told([made(0), made(1, time=BEGIN - GAP)])] == [0]
+    assert [alert.closed for alert in told([made(0), made(1, time=BEGIN - GAP - 1)])] == [False, True, False]
+
+
 def test_many_quiet_actions_end_a_burst() -> None:
     """Without a time in the log, too, a burst ends: when its user has done three windows without an alarm."""
     quiet = [made(n, 1.0, time=0) for n in range(1, QUIET + 1)]
@@ -190,6 +206,25 @@ def test_one_name_on_two_hosts_is_two_alerts() -> None:
     assert [alert.host for alert in told([made(0), made(1, host="ws2")])] == ["ws1", "ws2"]
 
 
+def test_hosts_without_number_are_few_alerts() -> None:
+    """The log chooses how many hosts a user name has: beyond some, all further ones are one alert, of no host."""
+    alerting = by()
+    alerts = told([made(n, host=f"h{n}", time=BEGIN + n // 100) for n in range(20_000)], alerting)
+    (*_, last) = alerts
+    assert [alert.host for alert in alerts if not alert.update] == [*(f"h{n}" for n in range(MOST_HOSTS)), ""]
+    assert (last.host, last.count, len(alerts)) == ("", 16_384, MOST_HOSTS + 8)
+    assert last.worst.action.host == "h16"
+    (other,) = told([made(20_000, host="h1", user="bob", time=BEGIN + 200)], alerting)
+    assert (other.user, other.host) == ("bob", "h1")
+    assert b"h16" not in Alerting.without(alerting.export(), "alice@h16")
+    (closed, fresh) = told([made(20_001, host="new", time=BEGIN + 200 + GAP, command="nc")], alerting)
+    assert (closed.host, closed.closed, closed.count) == ("", True, 20_000 - MOST_HOSTS)
+    assert fresh.host == "new"  # the sixteen alarmed long ago
+    many = [made(n, host=f"h{n}") for n in range(MOST_HOSTS + 1)]
+    quiet = [made(99, 1.0, host=f"x{n}", time=BEGIN) for n in range(QUIET)]
+    assert [alert.host for alert in told([*many, *quiet]) if alert.closed] == [""]
+
+
 def test_what_was_suppressed_while_it_alarmed_is_excused() -> None:
     """The open burst is closed, and the window's risk alone does not alarm until what it brought has left it."""
     alerting = by()
@@ -211,7 +246,8 @@ def test_what_was_suppressed_while_it_alarmed_is_excused() -> None:
 @st.composite
 def _courses(draw: st.DrawFn) -> list[Score]:
     times = [BEGIN, BEGIN, BEGIN]
-    scores = []
+    hosts = [f"h{n}" for n in range(draw(st.sampled_from((0, MOST_HOSTS))))]
+    scores = [made(-1 - n, host=host, time=BEGIN) for n, host in enumerate(hosts)]
     for number in range(draw(st.integers(1, 40))):
         who = draw(st.integers(0, 2))
         times[who] += draw(st.sampled_from((0, 1, 60, 600, GAP, COOL_DOWN, 86_400, -90, -100_000)))
@@ -221,7 +257,9 @@ def _courses(draw: st.DrawFn) -> list[Score]:
                 draw(st.sampled_from((None, 0.0, 22.0, 31.0, 31.0, 52.0, 99.0))),
                 draw(st.sampled_from((None, 0.0, 24.0, 26.0, 51.0))),
                 user=("alice", "bob", "alice\udcff")[who],
-                host=("ws1", "ws1", "ws2")[who],
+                host=draw(st.sampled_from(("ws1", "ws2", "", *hosts[:2])))
+                if hosts
+                else ("ws1", "ws1", "ws2")[who],
                 time=draw(st.sampled_from((0, times[who], times[who], times[who]))),
                 command=draw(st.sampled_from(("nmap", "nc", "é\ud800"))),
             )
@@ -230,7 +268,7 @@ def _courses(draw: st.DrawFn) -> list[Score]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(_courses(), st.lists(st.integers(0, 40), max_size=6), st.sampled_from((None, 1, 3)), st.booleans())
+@given(_courses(), st.lists(st.integers(0, 56), max_size=6), st.sampled_from((None, 1, 3)), st.booleans())
 def test_cuts_and_restarts_do_not_matter(
     scores: list[Score],
     cuts: list[int],

@@ -201,7 +201,7 @@ def test_feedback_says_what_it_does_and_does_it(state: Path) -> None:
     result = run("feedback", identity, "--expected", "--for", 90, "--note", "new job", "--state", state)
     first, second = result.stderr.splitlines()
     assert "user alice, query shell_history, command = nmap -sS raises no alert before " in first
-    assert second == "1 of its actions is learned with the next hundred of alice's own."
+    assert second == f"Action {identity} is learned with the next hundred of alice's own."
     assert "new job" in run("suppress", "list", "--state", state).stdout
     result = run("feedback", identity, "--incident", "--state", state)
     assert result.stderr.splitlines()[0] == (
@@ -220,6 +220,9 @@ def test_feedback_needs_a_verdict_and_an_alert(state: Path) -> None:
     assert not (state / "feedback.toml").exists()
     words = ("feedback", "x", "--incident", "--for", "3", "--state", state)
     assert "--for is for what was --expected." in ended(run(*words))
+    words = ("feedback", "9f2c41d07b3e5a68:0", "--expected", "--until", "2100-01-01", "--state", state)
+    assert "Give either --for or --until." in ended(run(*words, "--for", "3"))
+    assert " raises no alert before 2100-01-01." in run(*words).stderr
 
 
 def test_help_is_light() -> None:

@@ -67,7 +67,7 @@ def test_an_answer_is_taken_over_once(path: Path) -> None:
     assert not answers.look()
     assert not Answers(path, "log", pupil, taken, said.append).look()
     assert len(pupil.told) == 1
-    assert said == ["Alert f1:7 of 'alice' was expected: what it told of is learned."]
+    assert said == ["Action f1:7 of 'alice' was expected: it is learned."]
     assert Answers(path, "log", pupil, [], said.append).look()  # killed before its checkpoint was written
 
 

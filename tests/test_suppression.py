@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from anomaly.alerts import Alerting
 from anomaly.errors import AnomalyError, ConfigError, StateRefused
 from anomaly.osquery import Action
-from anomaly.records import ALARM, Score, Severity
+from anomaly.records import ALARM, ModelRef, Score, Severity
 from anomaly.scoring import Scorer
 from anomaly.store import Store
-from anomaly.suppression import LONGEST, MOST, Suppression, SuppressionFile, Suppressions, like, parse
+from anomaly.suppression import LONGEST, MOST, Suppression, SuppressionFile, Suppressions, like, newest_of, parse
 
 Later = Callable[[int, int], list[Action]]
 
@@ -91,6 +91,36 @@ def test_it_expires_by_the_day_of_the_log() -> None:
     assert not fine(today, user="alice").silences(timeless)
     beyond = msgspec.structs.replace(action(), time=10**15)
     assert not fine(NEVER, user="alice").silences(beyond)
+
+
+def test_no_date_of_a_line_brings_back_what_has_expired() -> None:
+    """A line dated back alarms once the log has passed the day; one dated far ahead expires nothing."""
+    nmap = fine(DAY, user="alice")
+    score = Score("f1:0", action(), 60.0, 1.0, 1.0, ModelRef("LSTM", 1, "ready"))
+    back = msgspec.structs.replace(score, action=msgspec.structs.replace(action(), time=1000))
+    ahead = msgspec.structs.replace(
+        score, score=1.0, action=msgspec.structs.replace(action(), time=253_000_000_000)
+    )
+    alerting = Alerting.by(Severity.WARNING, None, nmap.silences)
+    assert alerting.take([back, ahead, back]) == []
+    assert newest_of(0, ahead.action) == 0
+    alerting.take([msgspec.structs.replace(score, score=1.0)])
+    again = Alerting.by(Severity.WARNING, None, nmap.silences)
+    again.restore(alerting.export())
+    for one in (alerting, again):
+        assert [alert.worst.action.time for alert in one.take([back])] == [1000]
+        assert one.excuse(nmap.silences) == []
+
+
+def test_the_window_goes_by_the_newest_day_too(lstm_models: Path, later: Later) -> None:
+    """What is dated back to before a suppression's end comes into the window, after a restart as well."""
+    own = [one for one in later(420, 1) if one.user == "alice" and not one.baseline][:40]
+    day = datetime.fromtimestamp(own[0].time, UTC).date()
+    back = [msgspec.structs.replace(one, time=1000) for one in own]
+    over = Suppressions([Suppression("x", day, user="alice")])
+    assert figures(scored(lstm_models, [own[0], *back], over, [1, 9])) == figures(
+        scored(lstm_models, [own[0], *back], None, [])
+    )
 
 
 @given(st.text("ab*?", max_size=8), st.text("ab*?", max_size=10))

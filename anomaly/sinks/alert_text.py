@@ -40,6 +40,7 @@ def _lines(alert: Alert) -> Iterator[str]:
         room = WIDTH - len(_INDENT)
         yield _INDENT + visible(sentence(reason, room), room)
     if not alert.closed:
-        command = f"anomaly feedback {shell_word(alert.id[:_ID])}"
+        # By its action, which is shown: what is worst of the alert may be another when this is pasted.
+        command = f"anomaly feedback {shell_word(score.id[:_ID])}"
         yield f"{_INDENT}Was it expected? {command} --expected"
         yield f"{_INDENT}Or an incident?  {command} --incident"

@@ -16,8 +16,8 @@ def test_alert(alert: Alert) -> None:
         "2026-11-02 02:13:44 alice on ws1: 3 unusual actions in 2 min, warning",
         "  +shell_history nmap -sS 10.0.0.0/24 (score 37.2 risk 12.5)",
         '  new command "nmap", never seen in 12,034; usually ls, git',
-        "  Was it expected? anomaly feedback 9f2c:18000 --expected",
-        "  Or an incident?  anomaly feedback 9f2c:18000 --incident",
+        "  Was it expected? anomaly feedback 9f2c:18230 --expected",
+        "  Or an incident?  anomaly feedback 9f2c:18230 --incident",
     ]
 
 
@@ -45,7 +45,8 @@ def test_the_end_of_a_burst_asks_nothing(alert: Alert) -> None:
 
 def test_a_real_id_fits(alert: Alert) -> None:
     """An id as they are, of a log of millions of lines, leaves the whole in 80 columns."""
-    lines = alert_text(msgspec.structs.replace(alert, id="9f2c41d07b3e5a68:9999999999")).splitlines()
+    worst = msgspec.structs.replace(alert.worst, id="9f2c41d07b3e5a68:9999999999")
+    lines = alert_text(msgspec.structs.replace(alert, worst=worst)).splitlines()
     assert max(map(columns, lines)) <= 80
 
 
