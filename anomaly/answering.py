@@ -201,5 +201,5 @@ def _feedback(asked: _Asked, verdict: Verdict, answered: str, note: str, suppres
         datetime.now(UTC).replace(microsecond=0),
         suppression,
         note,
-        feedback_edit.newest(done, LARGEST),
+        list(feedback_edit.newest(done, LARGEST)),
     )
