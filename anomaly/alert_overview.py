@@ -99,7 +99,10 @@ def _text(part: object) -> object:
 
 def _chosen(state: Path, user: str | None, since: int | None) -> Iterator[Told]:
     for one in told(state):
-        if user in (None, one.alert.user, f"{one.alert.user}@{one.alert.host}") and one.alert.last >= (since or 0):
+        alert = one.alert
+        # One of many hosts names none itself, but its worst action does.
+        hosts = alert.host, alert.worst.action.host
+        if user in (None, alert.user, *(f"{alert.user}@{host}" for host in hosts)) and alert.last >= (since or 0):
             yield one
 
 

@@ -204,8 +204,10 @@ class Forgetting:
             return self._named_in(line)
         if not isinstance(alert, dict):
             return False
-        name = alert.get("user")
-        return self.user in (name, f"{name}@{alert.get('host')}")
+        name, worst = alert.get("user"), alert.get("worst")
+        action = worst.get("action") if isinstance(worst, dict) else None
+        host = action.get("host") if isinstance(action, dict) else None  # an alert of many hosts names none itself
+        return self.user in (name, f"{name}@{alert.get('host')}", f"{name}@{host}")
 
     def _named_in(self, data: bytes) -> bool:
         """Say whether the name stands in JSON that cannot be parsed, in either way to write it."""

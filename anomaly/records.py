@@ -128,6 +128,7 @@ class Alert(msgspec.Struct, frozen=True):
     """Of the first alarming action; every update of the alert has the same."""
     user: str
     host: str
+    """Empty where the log does not say, and for a user name's further hosts where it has many."""
     severity: Severity
     """The worst of the burst so far."""
     first: int

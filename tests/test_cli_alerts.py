@@ -77,6 +77,17 @@ def test_alerts_are_chosen_by_user_and_time(state: Path) -> None:
     assert result.stderr == f"There is no such alert in {state}.\n"
 
 
+def test_an_alert_of_many_hosts_is_found_by_its_worst_action(tmp_path: Path) -> None:
+    """It names no host: a user on a host is asked for by its action's host, and shown by that action's id."""
+    (alert,) = Alerting.by(Severity.WARNING, None).take([made(7, "alice", "nmap -sS")])
+    host = alert.host
+    AlertJournal(tmp_path, "log").write([msgspec.structs.replace(alert, id="f1:0", host="")])
+    result = run("alerts", "list", "--state", tmp_path, "--user", f"alice@{host}")
+    assert alert.worst.id in result.stdout
+    assert "f1:0" not in result.stdout
+    assert run("alerts", "list", "--state", tmp_path, "--user", "alice@other").stdout == ""
+
+
 def test_what_other_queries_weigh_stands_apart(tmp_path: Path) -> None:
     """Behind the worst action's query are its own reasons; what else the burst had comes after them."""
     worst = made(0, "alice", "nmap -sS")

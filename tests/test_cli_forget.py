@@ -268,6 +268,15 @@ def test_torn_lines_of_the_journal_go_if_they_name_the_user(place: Place) -> Non
     assert journal.read_bytes().endswith(b"}\n" + rest)
 
 
+def test_an_alert_of_many_hosts_is_of_the_user_whose_action_it_shows(place: Place) -> None:
+    """Such an alert names no host, but its worst action does, and that is erased with the user of that host."""
+    journal = place.alerts("bob")
+    line = '{"user":"alice","host":"","worst":{"action":{"host":"%s"}}}\n'
+    journal.write_text(line % "ws9" + line % "ws8" + '{"user":"alice","worst":3}\n')
+    assert "1 alert:" in place.run("forget", "alice@ws9", "--yes").stdout
+    assert journal.read_text() == line % "ws8" + '{"user":"alice","worst":3}\n'
+
+
 def test_a_file_that_cannot_be_searched_stops_it_before_anything_is_erased(place: Place) -> None:
     """A link in the journal's place is not followed, and nothing is erased by half."""
     place.journal.unlink(missing_ok=True)
