@@ -78,19 +78,20 @@ def train(
 ) -> None:
     """Learn every user in the logs of a fleet, and write a model of each.
 
-    Master and resources are those of spark-submit or SPARK_*; without them it is this machine. A user who cannot be
-    learned keeps the model there was, and is told with the reason; the others are learned.
+    Master and resources are those of spark-submit or SPARK_*; without them it is this machine. A user who cannot
+    be learned keeps the model there was, and is told with the reason; the others are learned.
 
     \b
     Example:
       anomaly fleet train --from /srv/osquery --models /srv/models -a OCSVM
       anomaly fleet train --from s3a://logs/osquery/ --models s3a://logs/models
     """
-    from anomaly.fleet.session import check_extra, session
+    from anomaly.fleet.session import check_extra, explained, session
 
     check_extra()
 
     from anomaly.detectors.interface import Algorithm
+    from anomaly.errors import WorkerLost
     from anomaly.fleet.keys import Rule
     from anomaly.fleet.train import Request, train
     from anomaly.harvest import Period
@@ -98,12 +99,14 @@ def train(
     asked = Request(
         tuple(places), models, Algorithm(algorithm), Rule(rule), Period(since, until), seed, least, newest
     )
-    outcome = train(asked, session("anomaly fleet train"), terminal.say)
+    with explained():
+        outcome = train(asked, session("anomaly fleet train"), terminal.say)
     manifest = outcome.manifest
-    for key, reason in sorted(manifest.failed.items())[:_NAMED]:
+    told = [*sorted(outcome.lost.items()), *sorted(manifest.failed.items() - outcome.lost.items())]
+    for key, reason in told[:_NAMED]:
         terminal.say(f"{key}: no new model: {reason}")
-    if len(manifest.failed) > _NAMED:
-        terminal.say(f"{len(manifest.failed) - _NAMED:,} more have no new model; why: {models}/manifest.json")
+    if len(told) > _NAMED:
+        terminal.say(f"{len(told) - _NAMED:,} more have no new model; why is in {models}/manifest.json")
     terminal.print_rows(
         [
             {
@@ -118,3 +121,8 @@ def train(
         ],
         output,
     )
+    if outcome.lost:
+        raise WorkerLost(
+            f"{len(outcome.lost):,} users could not be learned, {outcome.made:,} have new models. Why is said above,"
+            " and in the manifest."
+        )

@@ -22,7 +22,7 @@ from anomaly.sources.naming import family
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-LOGS = 16
+LOGS = 100
 """Logs whose ends are looked up for the models' cards: of more, nobody goes on from there."""
 
 _ARCHIVE = "(?:" + "|".join(map(re.escape, COMPRESSED)) + ")$"
@@ -137,4 +137,3 @@ def _path(path: Column) -> Column:
 def _plain(file: str) -> str:
     """Write a file's URI as Spark's tables do, which leave the empty host out."""
     return re.sub("^file:/+", "file:/", file)
-

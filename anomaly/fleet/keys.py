@@ -100,7 +100,7 @@ def deal(chosen: Sequence[Key], most: int = PARTS) -> dict[str, int]:
 def crowd(chosen: Iterable[Key], seed: int) -> list[Key]:
     """Draw the users that the background is made of: everyone, or :data:`CROWD` of them, each as likely.
 
-    A machine itself is nobody to be like. The same keys and seed give the same users, however Spark deals them out.
+    A machine itself is nobody to be like. Equal keys and seeds give equal users, however Spark deals them out.
     """
     people = [key for key in chosen if not key.name.startswith(NAMELESS) and key.learnable >= MIN_ACTIONS]
     return sorted(nsmallest(CROWD, people, key=lambda key: _lot(key.name, seed)))

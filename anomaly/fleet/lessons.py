@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
@@ -56,7 +56,23 @@ _SCHEMA = pa.schema(
 _TEXT = ("utf-8", "surrogatepass")
 _LONGEST = 300  # characters of a reason
 
-_Row = tuple[bytes, int, bytes, bytes, int, bool, int, bytes]
+
+class _Row(NamedTuple):
+    """A row as :data:`COLUMNS` has it."""
+
+    key: bytes
+    kind: int
+    host: bytes
+    user: bytes
+    time: int
+    baseline: bool
+    skip: int
+    content: bytes
+
+    def action(self) -> Action:
+        """Return the action, without the user's name: a key has all of its own."""
+        query, verb, columns = unpack(self.content)
+        return Action(self.time, self.host.decode(*_TEXT), "", query, verb, columns, self.baseline)
 
 
 class Learned(NamedTuple):
@@ -77,6 +93,8 @@ class Lessons(msgspec.Struct, frozen=True):
     ends: tuple[Position, ...]
     folder: FolderStorage | None
     """Where to write; None where only the driver can."""
+    identities: dict[str, dict[str, str]] | None
+    """Names of numbers for every card; None where each key's rows bring those of its own hosts."""
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Learn every key of a part; what goes wrong with one is said in its row, and the next is learned."""
@@ -105,7 +123,8 @@ class Lessons(msgspec.Struct, frozen=True):
         """Return the model of a key, byte for byte that of ``anomaly train --user``; raises what that raises."""
         check_enough(learned.key, learned.corpus)
         found = Harvest({}, named=True, ends=self.ends, skipped=Counter(), lines=0)
-        course = Course(self.algorithm, self.seed, (), None, found, learned.identities)
+        identities = learned.identities if self.identities is None else Identities.from_dict(self.identities)
+        course = Course(self.algorithm, self.seed, (), None, found, identities)
         model = course.learn(learned.key, learned.corpus, lambda _fraction, _what: None)
         if not isinstance(model, UserModel):  # only where users are weighed against each other
             raise TypeError("a study is no model")
@@ -113,35 +132,38 @@ class Lessons(msgspec.Struct, frozen=True):
 
 
 def teach_background(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Learn what everyone does, of a sample's rows; gives one row, whose data is the file's content."""
+    """Learn what everyone does, of a sample's rows in log order; the row that it gives holds the file's content."""
     begin = time.monotonic()
-    everyone: Mapping[str, Corpus] = {learned.key: learned.corpus for learned in keyed(batches)}
+    everyone: dict[str, Corpus] = {}
+    seen: Counter[bytes] = Counter()
+    for order, row in enumerate(_rows(batches)):
+        seen[row.key] += 1
+        if seen[row.key] > row.skip:
+            everyone.setdefault(row.key.decode(*_TEXT), Corpus()).append(order, row.action())
     if not everyone:  # a part without rows
         return
-    row: dict[str, object] = {"key": b"", "actions": sum(map(len, everyone.values()))}
+    result: dict[str, object] = {"key": b"", "actions": sum(map(len, everyone.values()))}
     try:
-        row["data"] = learn_background(Population(dict(sorted(everyone.items())))).to_bytes()
+        result["data"] = learn_background(Population(dict(sorted(everyone.items())))).to_bytes()
     except Exception as error:  # noqa: BLE001 - the users' models are of use without it
-        row["error"] = reason(error)
-    yield pa.RecordBatch.from_pylist([row | {"seconds": time.monotonic() - begin}], schema=_SCHEMA)
+        result["error"] = reason(error)
+    yield pa.RecordBatch.from_pylist([result | {"seconds": time.monotonic() - begin}], schema=_SCHEMA)
 
 
 def keyed(batches: Iterable[pa.RecordBatch]) -> Iterator[Learned]:
     """Yield what each key's rows hold, one key after the other."""
-    for key, rows in groupby(_rows(batches), key=lambda row: row[0]):
+    for key, rows in groupby(_rows(batches), key=lambda row: row.key):
         corpus = Corpus()
         identities = Identities(hostname="", lookup=lambda _: None)
         seen = 0
-        for _, kind, host, user, moment, baseline, skip, content in rows:
-            if kind == PAIR:
-                number = user.decode(*_TEXT).removeprefix(NUMBER)
-                identities.learn(host.decode(*_TEXT), number, content.decode(*_TEXT))
+        for row in rows:
+            if row.kind == PAIR:
+                number = row.user.decode(*_TEXT).removeprefix(NUMBER)
+                identities.learn(row.host.decode(*_TEXT), number, row.content.decode(*_TEXT))
                 continue
             seen += 1
-            if seen > skip:
-                query, verb, columns = unpack(content)
-                action = Action(moment, host.decode(*_TEXT), "", query, verb, columns, baseline)
-                corpus.append(seen, action)
+            if seen > row.skip:
+                corpus.append(seen, row.action())
         yield Learned(key.decode(*_TEXT), corpus, identities)
 
 
@@ -153,4 +175,4 @@ def reason(error: Exception) -> str:
 
 def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[_Row]:
     for batch in batches:
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        yield from map(_Row._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))

@@ -1,8 +1,8 @@
 """From lines to rows that Spark can deal out: what a worker does first.
 
 A row is an action with its place in the log; the name that goes with a user's number may stand in a line that
-another worker reads. So here nobody is named by a number's name: each pair of number and name becomes a row too, and
-of several pairs the first in the log counts in the end, as it does for a reader that reads alone.
+another worker reads. So here nobody is named by a number's name: each pair of number and name becomes a row too,
+and of several pairs the first in the log counts in the end, as it does for a reader that reads alone.
 """
 
 from __future__ import annotations
@@ -109,9 +109,7 @@ def parse(lines: Iterable[tuple[Place, bytes]], counts: Counter[str]) -> Iterato
             counts[parsed.reason.value] += 1
             continue
         for number, action in enumerate(parsed):
-            rows.add(
-                ACTION, action.host, action.user, action.time, action.baseline, *place, number, pack(action)
-            )
+            rows.add(ACTION, action.host, action.user, action.time, action.baseline, *place, number, pack(action))
         if len(rows) >= _BATCH:
             yield rows.take()
     for reason, count in counts.items():

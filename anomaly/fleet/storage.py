@@ -97,8 +97,8 @@ class HadoopStorage(Storage):
         self.uri = uri.rstrip("/")
         if not hasattr(spark, "_jvm"):
             raise ConfigError(
-                f"{uri} can only be written by a driver that runs Spark itself, not through Spark Connect. Start it"
-                " with spark-submit, or name a directory that all workers see (file:)."
+                f"{uri} can only be written by a driver that runs Spark itself, not through Spark Connect. Start"
+                " it with spark-submit, or name a directory that all workers see (file:)."
             )
         self._hadoop = spark._jvm.org.apache.hadoop  # noqa: SLF001 - pyspark has no other way to Hadoop
         self._rename = spark._jvm.org.apache.hadoop.fs.Options.Rename  # noqa: SLF001 - the same

@@ -1,7 +1,7 @@
 """Training a fleet: from places of logs to a store of models, one for each key.
 
-The logs are parsed once, and the rows kept on the workers' disks: what they hold is counted, and then each key's rows
-go to one worker, in log order. The driver holds counts, never rows.
+The logs are parsed once, and the rows kept on the workers' disks: what they hold is counted, and then each key's
+rows go to one worker, in log order. The driver holds counts, never rows.
 """
 
 from __future__ import annotations
@@ -9,28 +9,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from anomaly.detectors.interface import Algorithm
 from anomaly.errors import ConfigError, LogEmpty, StoreUnwritable, TooLittleData
+from anomaly.fleet.dealing import PLACE, actors_of, counts, dealt, few_pairs, kept, resolve, table_of, within
 from anomaly.fleet.inputs import ends, read
 from anomaly.fleet.keys import Actor, Key, Rule, crowd, deal, name
-from anomaly.fleet.lessons import COLUMNS, RESULT, Lessons, teach_background
-from anomaly.fleet.lines import ACTION, COUNT, LINES, PAIR
+from anomaly.fleet.lessons import RESULT, Lessons, teach_background
 from anomaly.fleet.manifest import MANIFEST, Common, Entry, Manifest, background_file
 from anomaly.fleet.storage import FolderStorage, Storage, storage
 from anomaly.harvest import MIN_ACTIONS, Period
-from anomaly.identity import NUMBER
 from anomaly.population import MOST_ACTIONS
+from anomaly.sources.interface import Position
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, Row, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
 _WRITERS = 8  # models that the driver writes at once: an object store takes its time for each
-_ORDER = ("key", "kind", "at", "rank", "block", "line", "place")
 _TEXT = ("utf-8", "surrogatepass")
 
 
@@ -55,6 +53,8 @@ class Outcome(NamedTuple):
     manifest: Manifest
     made: int
     """Models that are new."""
+    lost: dict[str, str]
+    """Users with enough actions of whom there is no new model, and why."""
     lines: int
     skipped: dict[str, int]
     """Lines that report no action, by reason."""
@@ -85,39 +85,57 @@ def train(asked: Request, spark: SparkSession, say: Say = lambda _: None) -> Out
         )
     version = 1 if before is None else before.version + 1
     inputs = read(spark, asked.places)
-    rows = _kept(inputs.rows)
+    rows = kept(inputs.rows)
     try:
-        resolved, pairs = _resolve(rows)
-        acted = resolved.where(_within(asked.period))
-        lines, skipped = _counts(rows)
-        chosen, failed = _choose(asked, _actors(acted))
+        resolved, pairs = resolve(rows)
+        acted = resolved.where(within(asked.period))
+        lines, skipped = counts(rows)
+        chosen, short = _choose(asked, actors_of(acted))
         if not chosen:
-            raise (TooLittleData if failed else LogEmpty)(_nobody(asked, lines, failed))
-        say(f"{lines:,} lines read; {len(chosen):,} users to learn, {len(failed):,} have too few actions.")
+            raise (TooLittleData if short else LogEmpty)(_nobody(asked, lines, short))
+        say(f"{lines:,} lines read; {len(chosen):,} users to learn, {len(short):,} have too few actions.")
+        common = _background(asked, chosen, acted, store, version, say)
         # Where only a part is looked at, the end is no place to go on from.
         places = ends(inputs.logs) if asked.period.until is None else ()
-        folder = store if isinstance(store, FolderStorage) else None
-        lessons = Lessons(asked.algorithm, asked.seed, version, places, folder)
-        common = _background(asked, chosen, acted, pairs, store, version, say)
-        dealt = deal(chosen)
-        parts = max(dealt.values()) + 1
-        taught = _dealt(acted, pairs, _table(spark, chosen, dealt, asked.newest), parts)
-        models, seconds = {}, {}
-        for row in _results(taught.mapInArrow(lessons, RESULT), store):
-            key = row.key.decode(*_TEXT)
-            seconds[key] = row.seconds
-            if row.error is None:
-                models[key] = Entry(row.file, row.sha256, row.actions, row.last)
-            else:
-                failed[key] = row.error
+        taught = list(_taught(asked, chosen, acted, pairs, version, places, store))
     finally:
         rows.unpersist()
-    kept = {} if before is None else before.models
-    background = common or (before.background if before is not None else None)
-    manifest = Manifest(version, asked.algorithm.value, {**kept, **models}, background, failed)
-    if models or common is not None:
-        _publish(store, before, manifest)
-    return Outcome(manifest, len(models), lines, skipped, seconds)
+    models = {_key(row): Entry(row.file, row.sha256, row.actions, row.last) for row in taught if not row.error}
+    lost = {_key(row): row.error for row in taught if row.error}
+    earlier = Manifest(version, asked.algorithm.value) if before is None else before
+    manifest = Manifest(
+        version,
+        asked.algorithm.value,
+        {**earlier.models, **models},
+        common or earlier.background,
+        {**short, **lost},
+    )
+    _publish(store, before, manifest)
+    return Outcome(manifest, len(models), lost, lines, skipped, {_key(row): row.seconds for row in taught})
+
+
+def _taught(
+    asked: Request,
+    chosen: Sequence[Key],
+    acted: DataFrame,
+    pairs: DataFrame,
+    version: int,
+    places: tuple[Position, ...],
+    store: Storage,
+) -> Iterator[Row]:
+    """Have every key learned, and yield what came of each, with its file written."""
+    names = few_pairs(pairs)
+    parts = deal(chosen)
+    table = table_of(acted.sparkSession, chosen, parts, asked.newest)
+    order = ("key", "kind", "at", *PLACE)
+    rows = dealt(acted, table, order, max(parts.values()) + 1, pairs if names is None else None)
+    folder = store if isinstance(store, FolderStorage) else None
+    lessons = Lessons(asked.algorithm, asked.seed, version, places, folder, names)
+    return _results(rows.mapInArrow(lessons, RESULT), store)
+
+
+def _key(row: Row) -> str:
+    return str(row.key, *_TEXT)
 
 
 def load(store: Storage) -> Manifest | None:
@@ -132,63 +150,6 @@ def _publish(store: Storage, before: Manifest | None, manifest: Manifest) -> Non
             f"Another training has written to {store.uri} meanwhile. Start again; only one may run at a time."
         )
     store.write(MANIFEST, manifest.to_bytes())
-
-
-def _kept(rows: DataFrame) -> DataFrame:
-    from pyspark import StorageLevel  # noqa: PLC0415 - only with the extra
-
-    return rows.persist(StorageLevel.DISK_ONLY)
-
-
-def _resolve(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """Return the actions by users' names, and the pairs of numbers and names: of each number the first in the logs."""
-    from pyspark.sql import functions as f  # noqa: PLC0415 - only with the extra
-
-    place = ("rank", "block", "line", "place")
-    pairs = (
-        rows.where(f.col("kind") == PAIR)
-        .groupBy("host", "user")
-        .agg(f.min(f.struct(*place, "content")).alias("first"))
-        .select("host", "user", *(f.col(f"first.{column}") for column in (*place, "content")))
-    )
-    actions = rows.where(f.col("kind") == ACTION)
-    numbered = f.startswith(f.col("user"), f.lit(NUMBER.encode()))
-    names = pairs.select("host", "user", f.col("content").alias("name"))
-    named = actions.where(numbered).join(names, ["host", "user"], "left")
-    named = named.withColumn("user", f.coalesce("name", "user")).select(*actions.columns)
-    return actions.where(~numbered).unionByName(named), pairs
-
-
-def _within(period: Period) -> Column:
-    """Say which rows lie in a period, as :meth:`Period.holds` does."""
-    from pyspark.sql import functions as f  # noqa: PLC0415 - only with the extra
-
-    when = f.col("time")
-    bounds = [when >= period.since] if period.since is not None else []
-    bounds += [when < period.until] if period.until is not None else []
-    return (when == 0) | reduce(lambda one, other: one & other, bounds, f.lit(True))  # noqa: FBT003
-
-
-def _counts(rows: DataFrame) -> tuple[int, dict[str, int]]:
-    """Return how many lines were read, and how many were skipped for each reason."""
-    from pyspark.sql import functions as f  # noqa: PLC0415 - only with the extra
-
-    counted = rows.where(f.col("kind") == COUNT).groupBy("user").agg(f.sum("time").alias("count")).collect()
-    found = {row.user.decode(): row["count"] for row in counted}
-    return found.pop(LINES, 0), found
-
-
-def _actors(acted: DataFrame) -> Iterator[Actor]:
-    from pyspark.sql import functions as f  # noqa: PLC0415 - only with the extra
-
-    counted = acted.groupBy("host", "user").agg(
-        f.count("*").alias("actions"),
-        f.count_if(~f.col("baseline")).alias("learnable"),
-        f.min(f.struct("rank", "block", "line", "place")).alias("first"),
-    )
-    for row in counted.toLocalIterator():
-        host, user = row.host.decode(*_TEXT), row.user.decode(*_TEXT)
-        yield Actor(host, user, row.actions, row.learnable, tuple(row.first))
 
 
 def _choose(asked: Request, actors: Iterable[Actor]) -> tuple[list[Key], dict[str, str]]:
@@ -210,66 +171,21 @@ def _nobody(asked: Request, lines: int, failed: dict[str, str]) -> str:
     return f"{places} has {lines:,} lines, and none of them is an action in the period that was asked for."
 
 
-def _table(
-    spark: SparkSession, chosen: Sequence[Key], dealt: dict[str, int], newest: int
-) -> DataFrame:
-    """Return who belongs to which key, and which part learns it."""
-    rows = [
-        (
-            actor.host.encode(*_TEXT),
-            actor.user.encode(*_TEXT),
-            key.name.encode(*_TEXT),
-            dealt[key.name],
-            max(key.actions - newest, 0),
-            len(key.actors) > 1,
-        )
-        for key in chosen
-        for actor in key.actors
-    ]
-    return spark.createDataFrame(
-        rows, "host binary, user binary, key binary, part int, skip bigint, several boolean"
-    )
-
-
-def _dealt(acted: DataFrame, pairs: DataFrame, table: DataFrame, parts: int) -> DataFrame:
-    """Deal rows out to parts, each part's in the order of keys and logs, as a lesson takes them.
-
-    Of a user on several hosts the actions are in the order of time, since their logs are not one.
-    """
-    from pyspark.sql import functions as f  # noqa: PLC0415 - only with the extra
-
-    actions = acted.join(table, ["host", "user"]).withColumn(
-        "at", f.when(f.col("several"), f.col("time")).otherwise(0)
-    )
-    hosts = table.select("host", "key", "part").distinct()
-    names = pairs.join(hosts, "host").select(
-        "*",
-        f.lit(PAIR).cast("tinyint").alias("kind"),
-        f.lit(0).cast("bigint").alias("time"),
-        f.lit(False).alias("baseline"),  # noqa: FBT003 - a column
-        f.lit(0).cast("bigint").alias("skip"),
-        f.lit(0).cast("bigint").alias("at"),
-    )
-    wanted = dict.fromkeys((*_ORDER, *COLUMNS, "part"))
-    both = actions.select(*wanted).unionByName(names.select(*wanted))
-    return both.repartitionById(parts, f.col("part")).sortWithinPartitions(*_ORDER).select(*COLUMNS)
-
-
 def _background(
     asked: Request,
     chosen: Sequence[Key],
     acted: DataFrame,
-    pairs: DataFrame,
     store: Storage,
     version: int,
     say: Say,
 ) -> Common | None:
-    """Learn what everyone does, of a sample that is bounded in users and in actions of each; one worker does it."""
+    """Learn what everyone does, of a sample that is bounded in users and in actions of each, by one worker."""
     people = crowd(chosen, asked.seed)
     if len(people) < 2:
         return None
-    table = _table(acted.sparkSession, people, dict.fromkeys((key.name for key in people), 0), MOST_ACTIONS // len(people))
-    (row,) = _dealt(acted, pairs.limit(0), table, 1).mapInArrow(teach_background, RESULT).collect()
+    together = dict.fromkeys((key.name for key in people), 0)
+    table = table_of(acted.sparkSession, people, together, MOST_ACTIONS // len(people))
+    (row,) = dealt(acted, table, ("at", *PLACE), 1).mapInArrow(teach_background, RESULT).collect()
     if row.error is not None:
         say(f"There is no new background: {row.error}.")
         return None
@@ -284,7 +200,7 @@ def _results(taught: DataFrame, store: Storage) -> Iterator[Row]:
     if isinstance(store, FolderStorage):
         yield from taught.collect()
         return
-    taught = _kept(taught)
+    taught = kept(taught)
     try:
         taught.count()  # all workers at once; toLocalIterator would run one part after the other
         with ThreadPoolExecutor(_WRITERS) as pool:

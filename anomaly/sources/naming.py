@@ -43,7 +43,7 @@ def archives(log: Path, olddir: Path | None = None) -> list[Path]:
 
 
 def family(name: str) -> tuple[str, tuple[int, str, int, str]]:
-    """Give the name of the log that a file belongs to by its own name, and what a log's files sort by, oldest first.
+    """Give the name of the log that a file belongs to, by its own, and what a log's files sort by, oldest first.
 
     >>> family("results.log.2.gz")[0], family("results.log")[0], family("part-0001.json")[0]
     ('results.log', 'results.log', 'part-0001.json')
