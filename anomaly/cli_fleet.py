@@ -123,6 +123,6 @@ def train(
     )
     if outcome.lost:
         raise WorkerLost(
-            f"{len(outcome.lost):,} users could not be learned, {outcome.made:,} have new models. Why is said above,"
-            " and in the manifest."
+            f"{len(outcome.lost):,} users could not be learned, {outcome.made:,} have new models. Why is said"
+            " above, and in the manifest."
         )

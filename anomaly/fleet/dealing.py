@@ -34,7 +34,7 @@ def kept(rows: DataFrame) -> DataFrame:
 def resolve(rows: DataFrame) -> tuple[DataFrame, DataFrame]:
     """Return the actions by users' names, and the pairs of numbers and names.
 
-    Of a number that has had several names on a host the first in the logs counts, as for a reader that reads alone.
+    Of several names of a number on a host the first in the logs counts, as for a reader that reads alone.
     """
     from pyspark.sql import functions as f  # noqa: PLC0415 - only with the extra
 

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
+import msgspec
+
 from anomaly.errors import LogEmpty, LogMissing, LogUnreadable
 from anomaly.fleet.lines import ROWS, from_archives, from_text
 from anomaly.fleet.storage import folder
 from anomaly.sources.compressed import COMPRESSED
 from anomaly.sources.interface import MAX_LINE, Position
-from anomaly.sources.logfile import open_log
+from anomaly.sources.logfile import LogFile, open_log
 from anomaly.sources.naming import family
 
 if TYPE_CHECKING:
@@ -115,12 +117,22 @@ def ends(logs: Sequence[str]) -> tuple[Position, ...]:
         if place is None or len(places) > LOGS:
             return ()
         with open_log(place) as file:
-            if file.compressed:
-                file.skip_all()
-            else:
-                file.skip(file.size)
-            found.append(file.place(file.offset))
+            found.append(_end(file))
     return tuple(found)
+
+
+def _end(file: LogFile) -> Position:
+    """Return where a reader has read to: before a last line that is not finished, unless it is a whole record."""
+    file.skip_all()
+    place = file.place(file.offset)
+    rest = b""
+    while chunk := file.read():
+        rest += chunk
+    try:
+        msgspec.json.decode(rest)
+    except ValueError:
+        return place
+    return file.place(file.offset)
 
 
 def _ranked(table: DataFrame, ranked: DataFrame, *columns: str) -> DataFrame:

@@ -132,7 +132,7 @@ class Lessons(msgspec.Struct, frozen=True):
 
 
 def teach_background(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Learn what everyone does, of a sample's rows in log order; the row that it gives holds the file's content."""
+    """Learn what everyone does, of a sample's rows in log order; the row that it gives holds the file."""
     begin = time.monotonic()
     everyone: dict[str, Corpus] = {}
     seen: Counter[bytes] = Counter()
