@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,8 +63,8 @@ def test_no_link_leads_out_of_a_store(tmp_path: Path) -> None:
     store = FolderStorage(tmp_path / "models")
     store.write("manifest.json", b"{}")
     (tmp_path / "out").mkdir()
-    os.symlink(tmp_path / "out", tmp_path / "models" / "alice")
-    os.symlink("manifest.json", tmp_path / "models" / "background.1.safetensors")
+    (tmp_path / "models" / "alice").symlink_to(tmp_path / "out")
+    (tmp_path / "models" / "background.1.safetensors").symlink_to("manifest.json")
     with pytest.raises(ModelRefused):
         store.write("alice/1.safetensors", b"x")
     with pytest.raises(ModelRefused):

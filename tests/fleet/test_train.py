@@ -167,7 +167,7 @@ def test_two_trainings_at_once_do_not_mix(tmp_path: Path) -> None:
 def test_a_user_of_several_hosts_is_one_through_hadoop(
     spark: SparkSession, lines: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where workers cannot write, the driver does; cards hold the names of their own hosts where there are many."""
+    """Where workers cannot write, the driver does; of many numbers and names, a card holds its own hosts'."""
     for host in ("ws1", "ws2"):
         alice = [line.replace(b'"ws1"', b'"%s"' % host.encode()) for line in lines[:1000] if b"alice" in line]
         (tmp_path / "logs" / host).mkdir(parents=True)
