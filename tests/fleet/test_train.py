@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +20,7 @@ from anomaly.fleet import train as room
 from anomaly.fleet.keys import Rule
 from anomaly.fleet.manifest import Manifest
 from anomaly.fleet.storage import FolderStorage, HadoopStorage
-from anomaly.fleet.train import Outcome, Request, train
+from anomaly.fleet.train import Outcome, Request, load, train
 from anomaly.harvest import Period, Watch
 from anomaly.model import UserModel
 from anomaly.store import Store
@@ -98,7 +99,9 @@ def test_a_local_store_has_what_a_fleets_has(trained: Trained) -> None:
     assert store.users() == ["alice", "bob", "carol"]
     stored = store.load("carol")
     assert stored is not None
-    assert stored.model.card.identities == {"ws1": {"1000": "alice", "1001": "bob", "1007": "carol"}}
+    assert stored.model.card.identities == {
+        "ws1": {"1000": "alice", "1001": "bob", "1007": "carol", "1999": "erin"}
+    }
 
 
 def test_everyone_is_the_background(trained: Trained) -> None:
@@ -123,37 +126,32 @@ def test_who_has_no_model_is_told_with_the_reason(trained: Trained) -> None:
 
 
 def test_training_again_adds_versions_and_then_moves_the_manifest(
-    trained: Trained, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until it has moved, all is as it was; who is not learned this time keeps the model there was."""
-    manifest = trained.models / "manifest.json"
-    before = manifest.read_bytes()
-    again = asked(trained.log.parent, trained.models, least=900)
+    models = shutil.copytree(trained.models, tmp_path / "models")
+    new = ["alice/2.safetensors", "bob/2.safetensors", "background.2.safetensors"]
     write = FolderStorage.write
+    seen = []
 
-    def full(self: FolderStorage, name: str, data: bytes) -> None:
+    def look(self: FolderStorage, name: str, data: bytes) -> None:
         if name == "manifest.json":
-            raise StoreUnwritable("full")
+            assert all((models / file).exists() for file in new)
+            seen.append((models / name).read_bytes())
         write(self, name, data)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(FolderStorage, "write", full)
-        with pytest.raises(StoreUnwritable, match="full"):
-            train(again, spark)
-    assert manifest.read_bytes() == before
-    assert (trained.models / "alice" / "2.safetensors").exists()
-    outcome = train(again, spark)
-    files = {key: entry.file for key, entry in outcome.manifest.models.items()}
-    assert outcome.manifest.version == 2
-    assert files == {
+    monkeypatch.setattr(FolderStorage, "write", look)
+    manifest = train(asked(trained.log.parent, models, least=900), spark).manifest
+    assert seen == [(trained.models / "manifest.json").read_bytes()]
+    assert manifest.version == 2
+    assert {key: entry.file for key, entry in manifest.models.items()} == {
         "alice": "alice/2.safetensors",
         "bob": "bob/2.safetensors",
         "carol": "carol/1.safetensors",
     }
-    assert outcome.manifest.failed["carol"] == "520 actions to learn from, and 900 are needed"
-    assert (trained.models / "alice/1.safetensors").read_bytes() == (
-        trained.models / "alice/2.safetensors"
-    ).read_bytes()
+    assert manifest.failed["carol"] == "519 actions to learn from, and 900 are needed"
+    assert (models / "alice/1.safetensors").read_bytes() == (models / "alice/2.safetensors").read_bytes()
+    assert load(FolderStorage(models)) == manifest
 
 
 def test_two_trainings_at_once_do_not_mix(tmp_path: Path) -> None:
