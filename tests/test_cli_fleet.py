@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from anomaly import cli
+from anomaly.detectors.interface import Algorithm
 from anomaly.fleet import session
+from anomaly.harvest import Period
 
 WORDS = ("--from", "/logs", "--models", "/models", "-a", "OCSVM")
 DIGEST = "ab" * 32
@@ -55,6 +57,7 @@ def test_what_does_not_fit_is_a_usage_error(words: tuple[str, ...], said: str) -
 def test_what_came_of_it_is_a_row_and_reasons(monkeypatch: pytest.MonkeyPatch, lost: dict[str, str]) -> None:
     """Who could have been learned is named first, and then the exit code says that not all was well."""
     from anomaly.fleet import train as room  # noqa: PLC0415 - only with the extra
+    from anomaly.fleet.keys import Rule  # noqa: PLC0415 - the same
     from anomaly.fleet.manifest import Entry, Manifest  # noqa: PLC0415 - the same
 
     short = {f"u{number}": "3 actions to learn from, and 500 are needed" for number in range(7)}
@@ -73,9 +76,9 @@ def test_what_came_of_it_is_a_row_and_reasons(monkeypatch: pytest.MonkeyPatch, l
         room.Request(
             ("/logs",),
             "/models",
-            room.Algorithm.OCSVM,
-            room.Rule.HOST,
-            room.Period(1_791_158_400, None),
+            Algorithm.OCSVM,
+            Rule.HOST,
+            Period(1_791_158_400, None),
         )
     ]
     assert json.loads(result.stdout) == {
