@@ -61,7 +61,7 @@ def fleet() -> None:
     type=click.IntRange(min=1000),
     default=1_000_000,
     show_default=True,
-    help="Learn each user from so many actions at most, the newest; a worker needs some 500 bytes for each.",
+    help="Learn each user from so many actions at most, the newest; a worker needs some 1.6 kB for each.",
 )
 @options.output_format
 def train(
