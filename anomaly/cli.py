@@ -13,6 +13,7 @@ from anomaly import (
     cli_alerts,
     cli_config,
     cli_doctor,
+    cli_fleet,
     cli_forget,
     cli_models,
     cli_predict,
@@ -50,6 +51,7 @@ main.add_command(cli_config.config)
 main.add_command(cli_doctor.doctor)
 main.add_command(cli_record.record)
 main.add_command(cli_status.status)
+main.add_command(cli_fleet.fleet)
 main.add_command(cli_forget.forget)
 main.add_command(cli_report.report)
 main.add_command(cli_alerts.alerts)

@@ -14,9 +14,12 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def pins() -> dict[str, Requirement]:
-    """Read requirements.txt."""
-    rows = [row.partition("#")[0].strip() for row in (ROOT / "requirements.txt").read_text().splitlines()]
+FLEET = ("fleet", "fleet-kafka")
+
+
+def pins(file: str = "requirements.txt") -> dict[str, Requirement]:
+    """Read a file of pins."""
+    rows = [row.partition("#")[0].strip() for row in (ROOT / file).read_text().splitlines()]
     return {canonicalize_name(pin.name): pin for pin in map(Requirement, filter(None, rows))}
 
 
@@ -38,6 +41,23 @@ def test_each_range_has_an_exact_pin_within_it(wanted: Requirement) -> None:
 def test_nothing_is_pinned_that_nothing_asks_for() -> None:
     """Every pin belongs to a range."""
     assert set(pins()) == {canonicalize_name(wanted.name) for wanted in ranges()}
+
+
+def of_the_fleet() -> list[Requirement]:
+    """Read what the extras for a fleet ask for."""
+    return [Requirement(text) for extra in FLEET for text in PROJECT["optional-dependencies"][extra]]
+
+
+def test_a_fleets_ranges_have_exact_pins_apart() -> None:
+    """requirements-fleet.txt pins the extras, and README's commands do not install them."""
+    pinned = pins("requirements-fleet.txt")
+    assert set(pinned) == {canonicalize_name(wanted.name) for wanted in of_the_fleet()}
+    for wanted in of_the_fleet():
+        (specifier,) = pinned[canonicalize_name(wanted.name)].specifier
+        assert specifier.operator == "=="
+        assert wanted.specifier.contains(specifier.version)
+    assert "fleet.txt" not in (ROOT / "README.md").read_text()
+    assert "-r requirements-fleet.txt" in (ROOT / ".ci" / "run").read_text()
 
 
 @pytest.mark.parametrize(("mark", "end"), [("demo", "anomaly demo"), ("tests", "pytest")])

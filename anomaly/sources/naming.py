@@ -42,6 +42,23 @@ def archives(log: Path, olddir: Path | None = None) -> list[Path]:
     return [path for _, path in sorted(found, key=lambda pair: pair[0])]
 
 
+def family(name: str) -> tuple[str, tuple[int, str, int, str]]:
+    """Give the name of the log that a file belongs to, by its own, and what a log's files sort by, oldest first.
+
+    >>> family("results.log.2.gz")[0], family("results.log")[0], family("part-0001.json")[0]
+    ('results.log', 'results.log', 'part-0001.json')
+    """
+    plain = re.sub(f"(?:{_PACKED})$", "", name)
+    for match in _ROTATED.finditer(plain):
+        if match.end() == len(plain) and match.start():
+            log = plain[: match.start()]
+            return log, _age(name, log) or _LIVE
+    return plain, _LIVE
+
+
+_LIVE = (3, "", 0, "")  # newer than every archive
+
+
 def _names(folder: Path) -> list[str]:
     """List a directory, without what stands there uncompressed as well."""
     try:

@@ -1,0 +1,117 @@
+"""Whose models there will be, and which worker learns whom: decided by counts alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from heapq import heapify, heapreplace, nsmallest
+from typing import NamedTuple
+
+from anomaly.harvest import MIN_ACTIONS
+from anomaly.identity import NAMELESS, keys
+
+PARTS = 4096
+"""Most parts that the keys are dealt out to: a task of Spark's costs the driver some milliseconds."""
+
+CROWD = 200
+"""Users at most that the background is made of."""
+
+
+class Rule(StrEnum):
+    """How the key of a model is made of a host and a user."""
+
+    LOCAL = "local"
+    """As ``anomaly train`` names users: by name alone, unless one name acts on several hosts."""
+    HOST = "host"
+    """One model for each user of each host: ``alice@web``."""
+    USER = "user"
+    """One model for each name, over all hosts."""
+
+
+class Actor(NamedTuple):
+    """What one user did on one host, in numbers."""
+
+    host: str
+    user: str
+    actions: int
+    learnable: int
+    """Actions but for baseline rows."""
+    first: tuple[int, ...]
+    """Where in the logs the user first acted."""
+
+
+class Key(NamedTuple):
+    """A model to be made, of one user on one host or on several."""
+
+    name: str
+    actors: tuple[Actor, ...]
+
+    @property
+    def actions(self) -> int:
+        """How many actions there are."""
+        return sum(actor.actions for actor in self.actors)
+
+    @property
+    def learnable(self) -> int:
+        """How many of them can be learned from."""
+        return sum(actor.learnable for actor in self.actors)
+
+
+def name(actors: Iterable[Actor], rule: Rule) -> list[Key]:
+    """Give each user the key of a model, sorted by name.
+
+    Where two users come to one key (``a@b`` of host ``c``, and ``a`` of host ``b@c``), which only happens on
+    purpose, the one with more actions has it.
+    """
+    found: dict[str, list[tuple[Actor, ...]]] = {}
+    for user, group in _by_user(actors).items():
+        if rule is Rule.USER and not user.startswith(NAMELESS):
+            found.setdefault(user, []).append(tuple(group))
+            continue
+        large = [actor for actor in group if actor.actions >= MIN_ACTIONS]
+        plain = max(group, key=lambda actor: actor.actions) if rule is Rule.LOCAL and len(large) < 2 else None
+        for actor in group:
+            bare = actor is plain or user.startswith(NAMELESS)
+            found.setdefault(user if bare else keys(actor.host, user)[0], []).append((actor,))
+    return [
+        max((Key(key, group) for group in groups), key=lambda chosen: chosen.actions)
+        for key, groups in sorted(found.items())
+    ]
+
+
+def deal(chosen: Sequence[Key], most: int = PARTS) -> dict[str, int]:
+    """Deal keys out to parts, the largest first, each to the part that has least; part 0 is the fullest.
+
+    Spark starts parts in their order: whoever has half of all actions is begun first, while others are learned.
+    """
+    count = min(len(chosen), most)
+    loads = [(0, part) for part in range(count)]
+    heapify(loads)
+    dealt: dict[str, int] = {}
+    for key in sorted(chosen, key=lambda key: (-key.actions, key.name)):
+        load, part = loads[0]
+        dealt[key.name] = part
+        heapreplace(loads, (load + key.actions, part))
+    order = {part: place for place, (_, part) in enumerate(sorted(loads, key=lambda entry: (-entry[0], entry[1])))}
+    return {key: order[part] for key, part in dealt.items()}
+
+
+def crowd(chosen: Iterable[Key], seed: int) -> list[Key]:
+    """Draw the users that the background is made of: everyone, or :data:`CROWD` of them, each as likely.
+
+    A machine itself is nobody to be like. Equal keys and seeds give equal users, however Spark deals them out.
+    """
+    people = [key for key in chosen if not key.name.startswith(NAMELESS) and key.learnable >= MIN_ACTIONS]
+    return sorted(nsmallest(CROWD, people, key=lambda key: _lot(key.name, seed)))
+
+
+def _lot(key: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed} {key}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _by_user(actors: Iterable[Actor]) -> dict[str, list[Actor]]:
+    found: dict[str, list[Actor]] = {}
+    for actor in sorted(actors, key=lambda actor: actor.first):
+        found.setdefault(actor.user, []).append(actor)
+    return found

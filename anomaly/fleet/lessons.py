@@ -1,0 +1,178 @@
+"""What a worker makes of the rows of its keys: models, and what everyone does.
+
+Rows come sorted, key by key, the pairs of numbers and names before the actions. Each key's actions are held as the
+numbers that local training holds; the rows themselves are never in memory together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+from anomaly.background_fit import learn_background
+from anomaly.corpus import Corpus
+from anomaly.course import Course
+from anomaly.detectors.interface import Algorithm
+from anomaly.errors import AnomalyError
+from anomaly.fleet.lines import PAIR, unpack
+from anomaly.fleet.manifest import model_file
+from anomaly.fleet.storage import FolderStorage
+from anomaly.harvest import Harvest
+from anomaly.identity import NUMBER, Identities
+from anomaly.model import UserModel
+from anomaly.osquery import Action
+from anomaly.population import Population
+from anomaly.sources.interface import Position
+from anomaly.training import check_enough
+
+COLUMNS = ("key", "kind", "host", "user", "time", "baseline", "skip", "content")
+"""What a lesson takes of each row; ``skip`` is how many of the key's oldest actions are left out."""
+
+RESULT = (
+    "key binary, file string, sha256 string, actions bigint, last bigint, seconds double, error string,"
+    " data binary"
+)
+"""What comes back of each key: ``data`` where the driver has to write it, ``error`` where there is no model."""
+
+_SCHEMA = pa.schema(
+    [
+        ("key", pa.binary()),
+        ("file", pa.string()),
+        ("sha256", pa.string()),
+        ("actions", pa.int64()),
+        ("last", pa.int64()),
+        ("seconds", pa.float64()),
+        ("error", pa.string()),
+        ("data", pa.binary()),
+    ]
+)
+_TEXT = ("utf-8", "surrogatepass")
+_LONGEST = 300  # characters of a reason
+
+
+class _Row(NamedTuple):
+    """A row as :data:`COLUMNS` has it."""
+
+    key: bytes
+    kind: int
+    host: bytes
+    user: bytes
+    time: int
+    baseline: bool
+    skip: int
+    content: bytes
+
+    def action(self) -> Action:
+        """Return the action, without the user's name: a key has all of its own."""
+        query, verb, columns = unpack(self.content)
+        return Action(self.time, self.host.decode(*_TEXT), "", query, verb, columns, self.baseline)
+
+
+class Learned(NamedTuple):
+    """What one key's rows held."""
+
+    key: str
+    corpus: Corpus
+    identities: Identities
+
+
+class Lessons(msgspec.Struct, frozen=True):
+    """Learns the keys of one part after another. Is sent to the workers."""
+
+    algorithm: Algorithm
+    seed: int
+    version: int
+    """Of the model files."""
+    ends: tuple[Position, ...]
+    folder: FolderStorage | None
+    """Where to write; None where only the driver can."""
+    identities: dict[str, dict[str, str]] | None
+    """Names of numbers for every card; None where each key's rows bring those of its own hosts."""
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Learn every key of a part; what goes wrong with one is said in its row, and the next is learned."""
+        begin = time.monotonic()
+        for learned in keyed(batches):
+            row = self._row(learned, begin)
+            yield pa.RecordBatch.from_pylist([row], schema=_SCHEMA)
+            begin = time.monotonic()
+
+    def _row(self, learned: Learned, begin: float) -> dict[str, object]:
+        row: dict[str, object] = {"key": learned.key.encode(*_TEXT), "actions": len(learned.corpus)}
+        try:
+            model = self.learn(learned)
+            data = model.to_bytes()
+            file = model_file(learned.key, self.version)
+            if self.folder is not None:
+                self.folder.write(file, data)
+            else:
+                row["data"] = data
+            row |= {"file": file, "sha256": hashlib.sha256(data).hexdigest(), "last": model.card.last}
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other keys are learned
+            row["error"] = reason(error)
+        return row | {"seconds": time.monotonic() - begin}
+
+    def learn(self, learned: Learned) -> UserModel:
+        """Return the model of a key, byte for byte that of ``anomaly train --user``; raises what that raises."""
+        check_enough(learned.key, learned.corpus)
+        found = Harvest({}, named=True, ends=self.ends, skipped=Counter(), lines=0)
+        identities = learned.identities if self.identities is None else Identities.from_dict(self.identities)
+        course = Course(self.algorithm, self.seed, (), None, found, identities)
+        model = course.learn(learned.key, learned.corpus, lambda _fraction, _what: None)
+        if not isinstance(model, UserModel):  # only where users are weighed against each other
+            raise TypeError("a study is no model")
+        return model
+
+
+def teach_background(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Learn what everyone does, of a sample's rows in log order; the row that it gives holds the file."""
+    begin = time.monotonic()
+    everyone: dict[str, Corpus] = {}
+    seen: Counter[bytes] = Counter()
+    for order, row in enumerate(_rows(batches)):
+        seen[row.key] += 1
+        if seen[row.key] > row.skip:
+            everyone.setdefault(row.key.decode(*_TEXT), Corpus()).append(order, row.action())
+    if not everyone:  # a part without rows
+        return
+    result: dict[str, object] = {"key": b"", "actions": sum(map(len, everyone.values()))}
+    try:
+        result["data"] = learn_background(Population(dict(sorted(everyone.items())))).to_bytes()
+    except Exception as error:  # noqa: BLE001 - the users' models are of use without it
+        result["error"] = reason(error)
+    yield pa.RecordBatch.from_pylist([result | {"seconds": time.monotonic() - begin}], schema=_SCHEMA)
+
+
+def keyed(batches: Iterable[pa.RecordBatch]) -> Iterator[Learned]:
+    """Yield what each key's rows hold, one key after the other."""
+    for key, rows in groupby(_rows(batches), key=lambda row: row.key):
+        corpus = Corpus()
+        identities = Identities(hostname="", lookup=lambda _: None)
+        seen = 0
+        for row in rows:
+            if row.kind == PAIR:
+                number = row.user.decode(*_TEXT).removeprefix(NUMBER)
+                identities.learn(row.host.decode(*_TEXT), number, row.content.decode(*_TEXT))
+                continue
+            seen += 1
+            if seen > row.skip:
+                corpus.append(seen, row.action())
+        yield Learned(key.decode(*_TEXT), corpus, identities)
+
+
+def reason(error: Exception) -> str:
+    """Say why there is no model, in one line."""
+    text = str(error) if isinstance(error, AnomalyError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split()).encode("utf-8", "replace").decode()[:_LONGEST]
+
+
+def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[_Row]:
+    for batch in batches:
+        yield from map(_Row._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))

@@ -1,0 +1,120 @@
+"""A worker learns keys one after another, and one that fails stops none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from anomaly.course import Course
+from anomaly.detectors.interface import Algorithm
+from anomaly.fleet import lessons
+from anomaly.fleet.lessons import COLUMNS, Lessons, keyed, teach_background
+from anomaly.fleet.lines import ACTION, PAIR, pack
+from anomaly.fleet.storage import FolderStorage
+from anomaly.model import UserModel
+from anomaly.osquery import Action
+
+Rows = list[dict[str, Any]]
+
+
+def rows_of(key: str, actions: list[Action], skip: int = 0) -> Rows:
+    """Give a key's rows."""
+    return [
+        dict(
+            zip(
+                COLUMNS,
+                (key.encode(), ACTION, a.host.encode(), b"", a.time, a.baseline, skip, pack(a)),
+                strict=True,
+            )
+        )
+        for a in actions
+    ]
+
+
+def batches(rows: Rows, size: int = 700) -> Iterator[pa.RecordBatch]:
+    """Give rows as Spark does: cut anywhere."""
+    for start in range(0, len(rows), size):
+        columns = {name: [row[name] for row in rows[start : start + size]] for name in COLUMNS}
+        yield pa.RecordBatch.from_pydict(columns)
+
+
+def taught(asked: Lessons, rows: Rows) -> Rows:
+    """Give what comes back."""
+    return [row for batch in asked(batches(rows)) for row in batch.to_pylist()]
+
+
+@pytest.fixture
+def by_user(actions: list[Action]) -> dict[str, list[Action]]:
+    """Give the sample's actions by user."""
+    return {user: [action for action in actions if action.user == user] for user in ("alice", "bob")}
+
+
+def test_a_key_without_a_model_is_told_and_the_next_is_learned(
+    by_user: dict[str, list[Action]], tmp_path: Path
+) -> None:
+    """Too few actions are a reason, not an end."""
+    asked = Lessons(Algorithm.OCSVM, 0, 3, (), FolderStorage(tmp_path), {})
+    short, learned = taught(asked, rows_of("al", by_user["alice"][:400]) + rows_of("bob", by_user["bob"]))
+    assert (short["key"], short["file"]) == (b"al", None)
+    assert short["error"].startswith("'al' has 397 actions to learn from, and 500 are needed")
+    assert (learned["key"], learned["file"], learned["error"]) == (b"bob", "bob/3.safetensors", None)
+    data = (tmp_path / "bob" / "3.safetensors").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == learned["sha256"]
+    card = UserModel.from_bytes(data, "it").card
+    assert (card.user, card.actions, card.last) == ("bob", learned["actions"], learned["last"])
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")] == ["bob/3.safetensors"]
+
+
+def test_whatever_goes_wrong_is_one_line(
+    by_user: dict[str, list[Action]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that nobody foresaw, memory that does not suffice, a disk that is full: the others have models."""
+    learn = Course.learn
+
+    def fail(self: Course, user: str, *rest: Any) -> Any:  # noqa: ANN401 - as the original
+        if user == "alice":
+            raise MemoryError("of\nits own" + "!" * 1000)
+        return learn(self, user, *rest)
+
+    monkeypatch.setattr(Course, "learn", fail)
+    asked = Lessons(Algorithm.OCSVM, 0, 1, (), None, {})
+    failed, learned = taught(asked, rows_of("alice", by_user["alice"]) + rows_of("bob", by_user["bob"]))
+    assert failed["error"].startswith("MemoryError: of its own!!!")
+    assert len(failed["error"]) <= 300
+    assert hashlib.sha256(learned["data"]).hexdigest() == learned["sha256"]
+
+
+def test_only_the_newest_actions_of_a_key_are_held(by_user: dict[str, list[Action]]) -> None:
+    """The oldest are left out, by their number; pairs are not counted."""
+    pair = rows_of("alice", by_user["alice"][:1], skip=1000)[0]
+    pair |= {"kind": PAIR, "host": b"ws1", "user": b"uid:1000", "content": b"alice"}
+    (found,) = keyed(batches([pair, *rows_of("alice", by_user["alice"], skip=1000)]))
+    assert found.identities.to_dict() == {"ws1": {"1000": "alice"}}
+    (newest,) = keyed(batches(rows_of("alice", by_user["alice"][1000:])))
+    assert len(newest.corpus) == len(by_user["alice"]) - 1000
+    assert newest.corpus.fingerprint() == found.corpus.fingerprint()
+
+
+def test_a_part_without_rows_teaches_nothing() -> None:
+    """Spark has such parts."""
+    assert taught(Lessons(Algorithm.OCSVM, 0, 1, (), None, {}), []) == []
+    assert list(teach_background([])) == []
+
+
+def test_a_background_that_fails_is_told(
+    by_user: dict[str, list[Action]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models are of use without it."""
+
+    def fail(_: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(lessons, "learn_background", fail)
+    rows = rows_of("alice", by_user["alice"]) + rows_of("bob", by_user["bob"])
+    ((row,),) = (batch.to_pylist() for batch in teach_background(batches(rows)))
+    assert (row["data"], row["error"]) == (None, "ValueError: no")
