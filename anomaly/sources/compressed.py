@@ -39,4 +39,9 @@ def is_compressed(path: Path) -> bool:
 
 def decompressor(path: Path, descriptor: int) -> BufferedIOBase:
     """Return the uncompressed stream of an archive that is open; closing it leaves the descriptor open."""
-    return _OPENERS[path.suffix](os.fdopen(descriptor, "rb", closefd=False))
+    return decompressor_of(path.suffix, os.fdopen(descriptor, "rb", closefd=False))
+
+
+def decompressor_of(suffix: str, raw: BinaryIO) -> BufferedIOBase:
+    """Return the uncompressed stream of a stream, by the suffix of its name."""
+    return _OPENERS[suffix](raw)

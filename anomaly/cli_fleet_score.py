@@ -1,0 +1,147 @@
+"""``anomaly fleet score``: scoring the logs of many hosts on Spark."""
+
+from __future__ import annotations
+
+import json
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anomaly import options
+from anomaly.cli_errors import Explained
+from anomaly.errors import AnomalyError
+from anomaly.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyspark.sql.streaming import StreamingQuery
+
+
+class Trigger(click.ParamType):
+    """``available-now``, or seconds."""
+
+    name = "trigger"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:  # noqa: ANN401 - click's
+        """Return seconds, or 0 for ``available-now``."""
+        if value == "available-now":
+            return 0.0
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 < seconds <= 86_400:
+            self.fail(f"{value!r} is neither available-now nor seconds from 0 to 86400.", param, ctx)
+        return seconds
+
+
+@click.command(cls=Explained)
+@click.option("--from", "source", required=True, metavar="FROM", help="Directory of logs, or kafka://HOST:PORT/TOPIC.")
+@click.option("--models", required=True, metavar="URI", help="Where `anomaly fleet train` wrote the models.")
+@click.option("--to", required=True, metavar="TO", help="Directory, kafka://HOST:PORT/TOPIC, or https://HOST/PATH.")
+@click.option("--checkpoint", required=True, metavar="URI", help="Where the query remembers how far it came.")
+@click.option(
+    "--trigger",
+    type=Trigger(),
+    default="10",
+    show_default=True,
+    metavar="WHEN",
+    help="Seconds between batches; available-now scores what is there, and ends.",
+)
+@click.option(
+    "--key",
+    type=click.Choice(["model", "user", "host"]),
+    default="model",
+    show_default=True,
+    help="Whose model judges: user@host where there is one, else user; or always the one or the other.",
+)
+@click.option("--files", type=click.IntRange(1), default=1000, show_default=True, help="Files of one batch.")
+@click.option("--metrics", type=options.Place(), help="Append a line of JSON for each batch to this file.")
+@options.adapt
+@options.min_score
+def score(
+    source: str,
+    models: str,
+    to: str,
+    checkpoint: str,
+    trigger: float,
+    key: str,
+    files: int,
+    metrics: Path | None,
+    adapt: bool,  # noqa: FBT001 - as click gives it
+    min_score: float,
+) -> None:
+    """Score logs on Spark as they arrive; resources are spark-submit's, or SPARK_REMOTE's.
+
+    Files must arrive by renaming, whole; .gz, .zst, .bz2 and .xz are read. What is written to a directory is
+    written exactly once: read it through Spark. On SIGTERM the query ends; the same command goes on.
+
+    \b
+    Example:
+      anomaly fleet score --from /in --models /srv/models --to /out \\
+        --checkpoint /srv/checkpoint --trigger available-now
+    """
+    from anomaly.fleet.session import session
+
+    spark = session("anomaly fleet score")
+    from anomaly.fleet.metrics import Listener
+    from anomaly.fleet.score import Asked, start
+    from anomaly.fleet.worker import Order
+
+    order = Order(models, key, adapt, min_score)
+    asked = Asked(source, to, checkpoint, order, trigger or None, files)
+    with ExitStack() as stack:
+        listener = Listener(_teller(stack, metrics))
+        spark.streams.addListener(listener)
+        stack.callback(spark.streams.removeListener, listener)
+        query = start(spark, asked)
+        signal.signal(signal.SIGTERM, lambda *_: query.stop())
+        _wait(query)
+
+
+def _teller(stack: ExitStack, metrics: Path | None) -> Callable[[dict[str, Any]], None]:
+    """Return what tells of a batch: in a file, or to a person."""
+    if metrics is None:
+        return lambda row: say(_sentence(row))
+    file = stack.enter_context(metrics.open("a", encoding="ascii"))
+
+    def tell(row: dict[str, Any]) -> None:
+        file.write(json.dumps(row) + "\n")
+        file.flush()
+
+    return tell
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    """Say a batch as a sentence."""
+    skipped = sum(row["skipped"].values())
+    more = [f"{row[name]:,} {name}" for name in ("alarming", "refused", "late") if row.get(name)]
+    more += [f"{skipped:,} lines skipped"] if skipped else []
+    return f"Batch {row['batch']}: {row.get('actions', 0):,} actions in {row['seconds']:.1f} s" + "".join(
+        f", {one}" for one in more
+    )
+
+
+def _wait(query: StreamingQuery) -> None:
+    """Wait until the query ends; raises AnomalyError where that was a failure."""
+    from pyspark.errors import StreamingQueryException
+
+    try:
+        query.awaitTermination()
+    except KeyboardInterrupt:
+        query.stop()
+    except StreamingQueryException as error:
+        raise AnomalyError(
+            f"The query has failed, and goes on from its checkpoint when it is started again: {_cause(str(error))}"
+        ) from error
+
+
+def _cause(text: str) -> str:
+    """Return what says most in Spark's account of a failure: our own sentence, where there is one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    ours = [line for line in lines if line.startswith("anomaly.errors.")]
+    return (ours[-1].partition(": ")[2] if ours else lines[0])[:500]

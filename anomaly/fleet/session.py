@@ -1,0 +1,53 @@
+"""The Spark session, and what can be wrong with it before anything is computed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from anomaly.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_NEEDED = ("pyspark", "pandas", "pyarrow", "google.protobuf")
+
+
+def check_extra() -> None:
+    """Raise :class:`ConfigError` where the extra is not installed."""
+    missing = [name for name in _NEEDED if not _found(name)]
+    if missing:
+        raise ConfigError(
+            f"A fleet needs {', '.join(missing)}. Install it, on the driver and on the workers, with:"
+            " pip install 'osquery-anomaly[fleet]' (some 450 MB; it also needs Java 17)."
+        )
+
+
+def session(name: str) -> SparkSession:
+    """Return the session that there is, or one with the resources that spark-submit or SPARK_* ask for.
+
+    Raises
+    ------
+    ConfigError
+        The extra is not installed, or Spark does not start.
+    """
+    check_extra()
+    from pyspark.errors import PySparkException  # noqa: PLC0415 - only with the extra
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - the same
+
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not by spark-submit: the workers are this machine's
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    try:
+        return SparkSession.builder.appName(name).getOrCreate()
+    except PySparkException as error:
+        text = str(error).splitlines()[0]
+        raise ConfigError(f"Spark does not start: {text} It needs Java 17 (JAVA_HOME).") from error
+
+
+def _found(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of a package within one that is not there
+        return False

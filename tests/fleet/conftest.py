@@ -1,0 +1,111 @@
+"""One Spark session for all of the fleet's tests, and a store as `anomaly fleet train` writes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from anomaly.store import Store
+from anomaly.store_layout import encode_user
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
+
+
+@pytest.fixture(autouse=True)
+def _no_leaked_thread() -> Iterator[None]:
+    """Fail a test that leaves a thread behind, but for those by which Spark's JVM calls Python: they are the session's."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 2.0
+    while (left := {t for t in threading.enumerate() if t not in before and not _of_the_gateway(t)}) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.01)
+    assert not left
+
+
+def _of_the_gateway(thread: threading.Thread) -> bool:
+    owner = getattr(getattr(thread, "_target", None), "__self__", None)
+    return type(owner).__module__.startswith("py4j.")
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """Start Spark once."""
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - it is an extra
+
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        pytest.skip("there is no Java here (Debian's package: openjdk-17-jre-headless)")
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # Spark's own choice is python3
+    started = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.driver.memory", "1g")
+        .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
+        .getOrCreate()
+    )
+    started.sparkContext.setLogLevel("ERROR")
+    yield started
+    started.stop()
+
+
+def publish(models: Path, to: Path, version: int = 1) -> Path:
+    """Write a local store's models as a fleet's."""
+    store, entries = Store(models), {}
+    to.mkdir(mode=0o700, exist_ok=True)
+    for user in store.users():
+        file = f"{encode_user(user)}/{store.current(user)}.safetensors"
+        (to / encode_user(user)).mkdir(mode=0o700, exist_ok=True)
+        shutil.copy(models / file, to / file)
+        entries[user] = named(to, file) | {"actions": 1, "last": 1}
+    background = None
+    if (models / "background.safetensors").exists():
+        shutil.copy(models / "background.safetensors", to / "background.1.safetensors")
+        background = named(to, "background.1.safetensors")
+    manifest = {"schema": 1, "version": version, "algorithm": "OCSVM", "models": entries}
+    write_manifest(to, manifest | {"background": background, "failed": {}})
+    return to
+
+
+def named(store: Path, file: str) -> dict[str, Any]:
+    """Return how a manifest names a file."""
+    return {"file": file, "sha256": hashlib.sha256((store / file).read_bytes()).hexdigest()}
+
+
+def write_manifest(store: Path, manifest: dict[str, Any]) -> None:
+    """Replace a store's manifest."""
+    temporary = store / ".manifest"
+    temporary.write_text(json.dumps(manifest))
+    temporary.rename(store / "manifest.json")
+
+
+@pytest.fixture
+def publisher() -> Callable[..., Path]:
+    """Give what writes a local store's models as a fleet's."""
+    return publish
+
+
+@pytest.fixture
+def fleet_models(ocsvm_models: Path, tmp_path: Path) -> Path:
+    """Give a fleet's store of both users' One-Class SVMs."""
+    return publish(ocsvm_models, tmp_path / "fleet")
+
+
+@pytest.fixture
+def manifest_writer() -> Callable[[Path, dict[str, Any]], None]:
+    """Give what replaces a store's manifest."""
+    return write_manifest
