@@ -129,8 +129,11 @@ def test_a_directory_that_anybody_may_write_is_refused(fleet_models: Path) -> No
         Models(LocalFiles(fleet_models))
 
 
-def test_the_background_is_checked_too(fleet_models: Path, crowd_models: Path, publisher: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_the_background_is_checked_too(
+    fleet_models: Path, crowd_models: Path, publisher: Callable[..., Path], manifest_writer: Writer, tmp_path: Path
+) -> None:
     """There is a background where the manifest names one that is sound."""
+    changed(fleet_models, lambda manifest: manifest.update(background=None), manifest_writer)
     assert Models(LocalFiles(fleet_models)).background is None
     store = publisher(crowd_models, tmp_path / "crowd")
     models = Models(LocalFiles(store))

@@ -38,7 +38,9 @@ def test_events_are_called_as_they_are_locally(lines: list[bytes], tmp_path: Pat
     log = tmp_path / "a.log"
     log.write_bytes(content)
     with LogSource(log, start="start", follow=False) as source:
-        expected = {f"{line.file}:{line.offset}" for line in source.read(100, timeout=0)}
+        expected = set()
+        while not source.ended:
+            expected |= {f"{line.file}:{line.offset}" for line in source.read(100, timeout=0)}
     packed = {".gz": gzip.compress(content), ".zst": zstd.compress(content), "": content}
     for suffix, data in packed.items():
         found = in_order(parcels(read(data, f"file:/in/a.log{suffix}")))
@@ -55,7 +57,7 @@ def test_time_does_not_go_back_in_a_stream(event: Event) -> None:
 
 def test_what_cannot_be_read_is_counted(event: Event) -> None:
     """Each line that is no result, a line without end and a broken archive are counted by their reasons."""
-    log = event() + b"\n{\n\nseverity=0 location=a\n" + b"x" * (1 << 20) + b"x\n" + event()
+    log = event() + b"\nno JSON\n\nseverity=0 location=a\n" + b"x" * (1 << 20) + b"x\n" + event()
     counts = {row.reason: row.count for row in read(log) if row.reason}
     assert counts == {"not_json": 1, "empty": 1, "status": 1, "too_long": 1}
     cut = gzip.compress(b"\n".join(event(command=str(number)) for number in range(1000)))[:-40]
