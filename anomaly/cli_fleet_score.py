@@ -40,9 +40,13 @@ class Trigger(click.ParamType):
 
 
 @click.command(cls=Explained)
-@click.option("--from", "source", required=True, metavar="FROM", help="Directory of logs, or kafka://HOST:PORT/TOPIC.")
+@click.option(
+    "--from", "source", required=True, metavar="FROM", help="Directory of logs, or kafka://HOST:PORT/TOPIC."
+)
 @click.option("--models", required=True, metavar="URI", help="Where `anomaly fleet train` wrote the models.")
-@click.option("--to", required=True, metavar="TO", help="Directory, kafka://HOST:PORT/TOPIC, or https://HOST/PATH.")
+@click.option(
+    "--to", required=True, metavar="TO", help="Directory, kafka://HOST:PORT/TOPIC, or https://HOST/PATH."
+)
 @click.option("--checkpoint", required=True, metavar="URI", help="Where the query remembers how far it came.")
 @click.option(
     "--trigger",
@@ -72,7 +76,7 @@ def score(
     key: str,
     files: int,
     metrics: Path | None,
-    adapt: bool,  # noqa: FBT001 - as click gives it
+    adapt: bool,
     min_score: float,
 ) -> None:
     """Score logs on Spark as they arrive; resources are spark-submit's, or SPARK_REMOTE's.
@@ -85,21 +89,23 @@ def score(
       anomaly fleet score --from /in --models /srv/models --to /out \\
         --checkpoint /srv/checkpoint --trigger available-now
     """
-    from anomaly.fleet.session import session
+    from anomaly.fleet.session import check_extra, session
 
-    spark = session("anomaly fleet score")
+    check_extra()
     from anomaly.fleet.metrics import Listener
-    from anomaly.fleet.score import Asked, start
+    from anomaly.fleet.score import Asked, check, start
     from anomaly.fleet.worker import Order
 
-    order = Order(models, key, adapt, min_score)
-    asked = Asked(source, to, checkpoint, order, trigger or None, files)
+    asked = Asked(source, to, checkpoint, Order(models, key, adapt, min_score), trigger or None, files)
+    check(asked)
+    spark = session("anomaly fleet score")
     with ExitStack() as stack:
         listener = Listener(_teller(stack, metrics))
         spark.streams.addListener(listener)
         stack.callback(spark.streams.removeListener, listener)
         query = start(spark, asked)
-        signal.signal(signal.SIGTERM, lambda *_: query.stop())
+        before = signal.signal(signal.SIGTERM, lambda *_: query.stop())
+        stack.callback(signal.signal, signal.SIGTERM, before)
         _wait(query)
 
 

@@ -108,7 +108,7 @@ def _check(manifest: Manifest) -> None:
     suffix = re.escape(SUFFIX)
     for key, entry in manifest.models.items():
         if not re.fullmatch(f"{re.escape(encode_user(key))}/{_NUMBER}{suffix}", entry.file):
-            raise ValueError(f"the file of the model {ascii(key[:80])} is not in its place")
+            raise ValueError(f"the file of the model {key[:80]!a} is not in its place")
     common = manifest.background
     if common is not None and not re.fullmatch(rf"background\.{_NUMBER}{suffix}", common.file):
         raise ValueError("the file of the background is not in its place")

@@ -62,4 +62,12 @@ def batch_row(
     counts = {name: count or 0 for name, count in scored.items()}
     seconds = milliseconds / 1000
     rate = round(counts.get("actions", 0) / seconds, 1) if seconds > 0 else 0.0
-    return {"batch": batch, "time": time, "seconds": seconds, "rate": rate, **counts, "skipped": skipped, "state": state}
+    return {
+        "batch": batch,
+        "time": time,
+        "seconds": seconds,
+        "rate": rate,
+        **counts,
+        "skipped": skipped,
+        "state": state,
+    }

@@ -56,7 +56,9 @@ class Models:
             self._mark = files.mark(MANIFEST)
             self.manifest = _manifest(files)
         except FileNotFoundError as error:
-            raise ModelRefused("There is no manifest of models there. Make models with: anomaly fleet train") from error
+            raise ModelRefused(
+                "There is no manifest of models there. Make models with: anomaly fleet train"
+            ) from error
         self._looked = clock()
 
     def refresh(self) -> None:

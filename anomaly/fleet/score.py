@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from anomaly.errors import ConfigError
+from anomaly.fleet.addresses import address_kind, topic
 from anomaly.fleet.models import Models
 from anomaly.fleet.remote import open_files
 from anomaly.fleet.worker import Order
+from anomaly.sinks.http_post import receiver
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -39,8 +41,8 @@ class Asked(NamedTuple):
     files: int = FILES
 
 
-def start(spark: SparkSession, asked: Asked) -> StreamingQuery:
-    """Start the query.
+def check(asked: Asked) -> None:
+    """Look at what can be wrong before Spark starts: here it is one sentence, in a worker it would be a hundred lines.
 
     Raises
     ------
@@ -49,19 +51,30 @@ def start(spark: SparkSession, asked: Asked) -> StreamingQuery:
     ModelRefused, StateError
         There are no models at the address.
     """
-    Models(open_files(asked.order.models))  # here it is said in one sentence, and not by a worker in a hundred
-    _settle(spark)
+    for address in (asked.source, asked.to):
+        kind = address_kind(address)
+        if kind == "kafka":
+            topic(address)
+        elif kind == "webhook":
+            receiver(address)
+    if address_kind(asked.source) == "webhook":
+        raise ConfigError("Logs come from a directory or from Kafka: nothing can be asked of a webhook.")
+    Models(open_files(asked.order.models))
+
+
+def start(spark: SparkSession, asked: Asked) -> StreamingQuery:
+    """Start the query."""
     from anomaly.fleet.sink import write_to  # noqa: PLC0415 - pyspark is loaded by now
 
+    _settle(spark)
     scored = score(parse(spark, asked), asked.order)
     return write_to(scored, asked).queryName(NAME).start()
 
 
 def _settle(spark: SparkSession) -> None:
-    """Say how state is to be kept, and leave what somebody has chosen as it is."""
+    """Say how state is to be kept: on disk, and of each batch only what has changed; and how tables come to workers."""
     spark.conf.set("spark.sql.streaming.stateStore.providerClass", _PROVIDER)
-    changes = "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled"
-    spark.conf.set(changes, spark.conf.get(changes, "true") or "true")
+    spark.conf.set("spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled", "true")
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "1000")
 
 
@@ -102,18 +115,3 @@ def score(parsed: DataFrame, order: Order) -> DataFrame:
     )
     counted = scored.observe("scored", *(f.sum(name).alias(name) for name in COUNTS))
     return counted.where("lines is not null").select("lines")
-
-
-def address_kind(address: str) -> str:
-    """Return ``kafka``, ``webhook`` or ``files``.
-
-    Raises
-    ------
-    ConfigError
-        It is empty.
-    """
-    if not address:
-        raise ConfigError("An address is empty: give a directory, kafka://HOST:PORT/TOPIC or https://HOST/PATH.")
-    if address.startswith("kafka:"):
-        return "kafka"
-    return "webhook" if address.startswith(("http:", "https:")) else "files"

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from anomaly.errors import StateError
-from anomaly.fleet.score import Asked, address_kind
+from anomaly.fleet.addresses import address_kind
 from anomaly.sinks.http_post import Post, receiver, secret_from
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.streaming import DataStreamWriter
+
+    from anomaly.fleet.score import Asked
 
 POSTED = 1000
 """Lines of one post."""
@@ -23,22 +25,17 @@ TOKEN = "ANOMALY_FLEET_TOKEN"  # noqa: S105 - the variable's name
 
 
 def write_to(lines: DataFrame, asked: Asked) -> DataStreamWriter:
-    """Return what writes the lines: to files through Spark's own sink, which alone commits with the batch.
-
-    Raises
-    ------
-    ConfigError
-        The address is of no kind that is known, or not valid.
-    """
+    """Return what writes the lines: to files through Spark's own sink, which alone commits with the batch."""
     kind = address_kind(asked.to)
     writer = lines.writeStream.option("checkpointLocation", asked.checkpoint).outputMode("append")
-    writer = writer.trigger(availableNow=True) if asked.trigger is None else writer.trigger(
-        processingTime=f"{asked.trigger} seconds"
+    writer = (
+        writer.trigger(availableNow=True)
+        if asked.trigger is None
+        else writer.trigger(processingTime=f"{asked.trigger} seconds")
     )
     if kind == "files":
         return writer.format("text").option("path", asked.to)
     if kind == "webhook":
-        receiver(asked.to)
         return writer.foreachBatch(_Each(Posting(asked.to)))
     from anomaly.fleet.kafka import Producing  # noqa: PLC0415 - another extra
 
@@ -71,7 +68,9 @@ class Posting:
                 body = "".join(f"{line}\n" for line in lines).encode("ascii")
                 answer = post.send(body, hashlib.sha256(body).hexdigest())
                 if not 200 <= answer.status < 300:
-                    raise StateError(f"{receiver(self._url).label} answers {answer.status}; the batch comes again.")
+                    raise StateError(
+                        f"{receiver(self._url).label} answers {answer.status}; the batch comes again."
+                    )
         except OSError as error:
             raise StateError(f"{receiver(self._url).label} cannot be reached: {error}.") from error
         finally:

@@ -108,7 +108,9 @@ def test_a_model_that_is_not_the_one_is_refused(fleet_models: Path, manifest_wri
     assert models.find("alice") is None
 
 
-@pytest.mark.parametrize("place", ["../alice/1.safetensors", "/etc/passwd", "alice/1", "bob/1.safetensors", "alice/x"])
+@pytest.mark.parametrize(
+    "place", ["../alice/1.safetensors", "/etc/passwd", "alice/1", "bob/1.safetensors", "alice/x"]
+)
 def test_a_manifest_leads_nowhere_else(fleet_models: Path, manifest_writer: Writer, place: str) -> None:
     """A manifest that names a file outside its key's directory is refused."""
     changed(fleet_models, lambda manifest: manifest["models"]["alice"].update(file=place), manifest_writer)

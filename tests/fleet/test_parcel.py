@@ -12,7 +12,9 @@ ACTIONS = st.builds(
 )
 
 
-@given(st.lists(st.builds(Entry, st.integers(0, 9), st.integers(0, 2**40), st.integers(0, 3), ACTIONS), max_size=4))
+@given(
+    st.lists(st.builds(Entry, st.integers(0, 9), st.integers(0, 2**40), st.integers(0, 3), ACTIONS), max_size=4)
+)
 def test_what_is_packed_comes_back(entries: list[Entry]) -> None:
     """A parcel is the same after its way, whatever texts are in it, half characters too."""
     parcel = Parcel(1, "file:/a", "f", entries)

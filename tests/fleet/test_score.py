@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
+from anomaly.cli_fleet_score import score
 from anomaly.osquery import Parser, Skipped
 from anomaly.scoring import Scorer
 from anomaly.sinks.ndjson import encode
@@ -16,7 +19,6 @@ from anomaly.store import Store
 
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
 
-from anomaly.fleet.metrics import Listener
 from anomaly.fleet.score import Asked, start
 from anomaly.fleet.worker import Order
 
@@ -59,30 +61,40 @@ def test_a_log_scores_on_spark_as_it_does_locally(
         str(tmp_path / "out"),
         str(tmp_path / "checkpoint"),
         Order(str(fleet_models), "model", adapt=True, least=0.0),
-        files=1,
     )
-    rows: list[dict[str, Any]] = []
-    listener = Listener(rows.append)
-    spark.streams.addListener(listener)
     arrive(tmp_path / "in", "1.log", parts[0])
     start(spark, asked).awaitTermination()
     arrive(tmp_path / "in", "2.log", parts[1])
     arrive(tmp_path / "in", "3.log", parts[2])
-    start(spark, asked).awaitTermination()
+    words = [
+        "--from",
+        asked.source,
+        "--to",
+        asked.to,
+        "--checkpoint",
+        asked.checkpoint,
+        "--models",
+        str(fleet_models),
+    ]
+    words += ["--trigger", "available-now", "--files", "1", "--metrics", str(tmp_path / "metrics")]
+    before = signal.getsignal(signal.SIGTERM)
+    ended = CliRunner().invoke(score, words)
+    assert ended.exit_code == 0, ended.output
+    assert signal.getsignal(signal.SIGTERM) is before
     found = [json.loads(row.value) for row in spark.read.text(asked.to).collect()]
-    spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()
-    spark.streams.removeListener(listener)
+    rows = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
 
     expected = locally(ocsvm_models, parts)
     assert len(found) == len(expected) == 1501
     assert {score["id"]: score for score in found} == expected
-    assert sum(row["actions"] for row in rows) == 1501
+    assert [row["batch"] for row in rows] == [1, 2]
+    assert sum(row["actions"] for row in rows) == 1501 - 333
     assert sum(row["strangers"] for row in rows) == 1
     skipped = [row["skipped"] for row in rows if row["skipped"]]
     assert skipped == [{"empty": 1, "not_json": 1}]
 
 
-def imported(_: Any) -> list[tuple[str]]:
+def imported(_: object) -> list[tuple[str]]:
     """Say which of the heavy libraries a worker has imported."""
     import sys  # noqa: PLC0415 - runs in a worker
 

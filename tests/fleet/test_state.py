@@ -126,7 +126,13 @@ def test_without_learning_what_was_learned_stays(fleet_models: Path, later: Late
 
 @pytest.mark.parametrize("memory", ["kept", "lost"])
 def test_another_model_takes_over_where_the_user_stands(
-    models: Path, memory: str, publisher: Callable[..., Path], later: Later, log: Path, silent: object, tmp_path: Path
+    models: Path,
+    memory: str,
+    publisher: Callable[..., Path],
+    later: Later,
+    log: Path,
+    silent: object,
+    tmp_path: Path,
 ) -> None:
     """A newer model is shown the window, and whoever is suspicious stays so: as in a local run that goes on."""
     own = [action for action in later(300, 5) if action.user == "alice"]
