@@ -6,6 +6,7 @@ import json
 import signal
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,15 +19,19 @@ from anomaly.terminal import say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyspark.sql.streaming import StreamingQuery
+    from pyspark.sql.streaming.query import StreamingQuery
 
 
-class Trigger(click.ParamType):
+_LOOK = 1  # seconds
+_LATE = 10.0  # seconds that Spark may take to tell of the last batch
+
+
+class Trigger(click.ParamType[float]):
     """``available-now``, or seconds."""
 
     name = "trigger"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:  # noqa: ANN401 - click's
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
         """Return seconds, or 0 for ``available-now``."""
         if value == "available-now":
             return 0.0
@@ -58,10 +63,10 @@ class Trigger(click.ParamType):
 )
 @click.option(
     "--key",
-    type=click.Choice(["model", "user", "host"]),
-    default="model",
+    type=click.Choice(("local", "host", "user")),
+    default="local",
     show_default=True,
-    help="Whose model judges: user@host where there is one, else user; or always the one or the other.",
+    help="Whose model judges: user@host where there is one, else user; or the one alone, or the other.",
 )
 @click.option("--files", type=click.IntRange(1), default=1000, show_default=True, help="Files of one batch.")
 @click.option("--metrics", type=options.Place(), help="Append a line of JSON for each batch to this file.")
@@ -103,10 +108,11 @@ def score(
         listener = Listener(_teller(stack, metrics))
         spark.streams.addListener(listener)
         stack.callback(spark.streams.removeListener, listener)
-        query = start(spark, asked)
-        before = signal.signal(signal.SIGTERM, lambda *_: query.stop())
+        stop = Event()
+        before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
         stack.callback(signal.signal, signal.SIGTERM, before)
-        _wait(query)
+        _wait(start(spark, asked), stop)
+        listener.ended.wait(_LATE)  # what is told of the last batch comes after its end
 
 
 def _teller(stack: ExitStack, metrics: Path | None) -> Callable[[dict[str, Any]], None]:
@@ -132,12 +138,15 @@ def _sentence(row: dict[str, Any]) -> str:
     )
 
 
-def _wait(query: StreamingQuery) -> None:
-    """Wait until the query ends; raises AnomalyError where that was a failure."""
+def _wait(query: StreamingQuery, stop: Event) -> None:
+    """Wait until the query ends, or is to be stopped; raises AnomalyError where it failed."""
     from pyspark.errors import StreamingQueryException
 
     try:
-        query.awaitTermination()
+        # A signal's handler must not call Spark itself: this thread may be waiting for an answer of Spark's.
+        while not query.awaitTermination(_LOOK) and not stop.is_set():
+            continue
+        query.stop()
     except KeyboardInterrupt:
         query.stop()
     except StreamingQueryException as error:

@@ -1,9 +1,9 @@
 """What a fleet costs: scoring on Spark beside a local pool of processes, and what three kills lose and repeat.
 
-    python -m benchmarks.fleet [--users 200] [--turns 6] [--each 200] [--folder DIR] [--only score|kill]
+    python -m benchmarks.fleet [--users 200] [--turns 6] [--each 200] [--cores 1 2] [--only score]
 
 Each user has a host, which ships files of ``--each`` actions; a batch is one file of every host. Rates are of the
-batches after the first two, when models and users are in memory ("warm"), in actions a second, with OCSVM, adapting.
+batches after the first two, when models and users are in memory ("warm"), in actions a second, with OCSVM.
 """
 
 from __future__ import annotations

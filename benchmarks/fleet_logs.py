@@ -40,7 +40,7 @@ def learned(log: Path, out: Path, most: int) -> None:
 def slices(log: Path, skip: int, users: int, each: int, heavy: int = 1) -> Iterator[tuple[str, bytes]]:
     """Give, in turn, what each user's host ships: file name and content, of so many actions each.
 
-    The first user does so many times as much (``heavy``). Who has done all that the log tells begins anew, a year later.
+    The first user does so many times as much (``heavy``). Who is through with the log begins anew, a year later.
     """
     lived = lives(log, skip)
     for turn in range(1_000_000):

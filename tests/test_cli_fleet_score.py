@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from threading import Event
+from typing import Any, cast
+
 import pytest
 from click.testing import CliRunner
 
-from anomaly.cli_fleet_score import _cause, _sentence, score
+from anomaly.cli_fleet_score import _cause, _sentence, _wait, score
+from anomaly.errors import AnomalyError
 
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
 
@@ -50,3 +54,41 @@ def test_of_a_failure_our_own_sentence_is_said() -> None:
     account = "[STREAM_FAILED] x\n  File y\nanomaly.errors.StateError: The store cannot be read.\n at z"
     assert _cause(account) == "The store cannot be read."
     assert _cause("first\nsecond") == "first"
+
+
+class Query:
+    """A query that ends when it has been waited for so often, with an error or without."""
+
+    def __init__(self, turns: int, error: Exception | None = None) -> None:
+        self.turns, self.error, self.stopped = turns, error, False
+
+    def awaitTermination(self, _: float) -> bool:  # noqa: N802 - Spark's name
+        """Wait."""
+        self.turns -= 1
+        if self.turns < 0 and self.error is not None:
+            raise self.error
+        return self.turns < 0
+
+    def stop(self) -> None:
+        """Stop."""
+        self.stopped = True
+
+
+def test_a_query_is_stopped_when_that_is_asked_for() -> None:
+    """A query that goes on for ever is stopped by the signal, and one that ends is waited for."""
+    stop = Event()
+    ends, goes_on = Query(3), Query(10**9)
+    _wait(cast("Any", ends), stop)
+    assert ends.turns == -1
+    stop.set()
+    _wait(cast("Any", goes_on), stop)
+    assert goes_on.stopped
+
+
+def test_a_query_that_fails_is_said_to_go_on() -> None:
+    """Of a failure the cause is said, and that the same command goes on."""
+    from pyspark.errors import StreamingQueryException  # noqa: PLC0415 - an extra
+
+    error = StreamingQueryException("anomaly.errors.StateError: No broker.")
+    with pytest.raises(AnomalyError, match=r"goes on from its checkpoint .* No broker\."):
+        _wait(cast("Any", Query(1, error)), Event())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from anomaly.errors import ConfigError
@@ -49,3 +50,12 @@ def topic(address: str) -> Topic:
     if match is None:
         raise ConfigError(f"{address!r} is no address of a topic: write kafka://HOST:PORT/TOPIC.")
     return Topic(match[1], match[2])
+
+
+def check_client() -> None:
+    """Raise ConfigError where nothing can speak to Kafka."""
+    if find_spec("confluent_kafka") is None:
+        raise ConfigError(
+            "Kafka needs confluent-kafka: pip install 'osquery-anomaly[fleet-kafka]'; to read from it, Spark's own"
+            " connector does as well: spark-submit --packages org.apache.spark:spark-sql-kafka-0-10_2.13:4.3.0"
+        )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from anomaly.errors import StateError
-from anomaly.fleet.addresses import Topic, topic
+from anomaly.fleet.addresses import Topic, check_client, topic
 from anomaly.fleet.kafka_source import MOST, PATIENCE, KafkaSource
 from anomaly.fleet.processor import PARSED, tables
 from anomaly.fleet.reading import Gathering, Row, add_line
@@ -48,6 +48,7 @@ def _messages(spark: SparkSession, where: Topic) -> DataFrame:
             .option("maxOffsetsPerTrigger", str(MOST))
         )
         return found.load().select("partition", "offset", "value")
+    check_client()
     spark.dataSource.register(KafkaSource)
     return reader.format(KafkaSource.name()).option("servers", where.servers).option("topic", where.name).load()
 

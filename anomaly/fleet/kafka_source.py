@@ -30,7 +30,7 @@ _WAIT = 0.5
 
 
 class KafkaSource(DataSource):
-    """A topic, by confluent-kafka; options ``servers`` and ``topic`` (Spark hands option names on in lower case)."""
+    """A topic, by confluent-kafka; options ``servers`` and ``topic`` (Spark hands names on in lower case)."""
 
     @classmethod
     def name(cls) -> str:
@@ -88,9 +88,7 @@ class Reader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         if isinstance(limit, ReadAllAvailable) or not target:
             return {partition: max(end, lows[partition]) for partition, end in target.items()}
         share = max(MOST // len(target), 1)
-        return {
-            partition: max(min(end, lows[partition] + share), lows[partition]) for partition, end in target.items()
-        }
+        return {p: max(min(end, lows[p] + share), lows[p]) for p, end in target.items()}
 
     def partitions(self, start: dict[str, int], end: dict[str, int]) -> list[Span]:
         """Return what tasks are to read."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from threading import Event
 from typing import Any
 
-from pyspark.sql.streaming import StreamingQueryListener
+from pyspark.sql.streaming.listener import StreamingQueryListener
 
 from anomaly.fleet.reading import REASONS
 
@@ -21,6 +22,8 @@ class Listener(StreamingQueryListener):
 
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         self._tell = tell
+        self.ended = Event()
+        """Set when the query has ended, and all of its batches were told of."""
 
     def onQueryStarted(self, event: Any) -> None:  # noqa: ANN401, N802 - Spark's
         """Do nothing."""
@@ -35,8 +38,9 @@ class Listener(StreamingQueryListener):
     def onQueryIdle(self, event: Any) -> None:  # noqa: ANN401, N802 - Spark's
         """Do nothing."""
 
-    def onQueryTerminated(self, event: Any) -> None:  # noqa: ANN401, N802 - Spark's
-        """Do nothing."""
+    def onQueryTerminated(self, event: Any) -> None:  # noqa: ANN401, ARG002, N802 - Spark's
+        """Take note of the end."""
+        self.ended.set()
 
 
 def batch_row(

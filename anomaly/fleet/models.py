@@ -1,4 +1,4 @@
-"""The models that a worker has: loaded when their users act, held within a bound, and renewed with the manifest."""
+"""The models that a worker has: loaded when their users act, within a bound, and renewed with the manifest."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def unpack(data: bytes) -> Parcel:
 
 
 def in_order(parcels: Iterable[Parcel]) -> list[tuple[int, str, Action]]:
-    """Return all actions with time and event id: by time, and as they stand in their streams where times are equal.
+    """Return all actions with time and event id: by time, and as they stand in their streams where it is equal.
 
     Within a stream the order is never changed: ``when`` does not go back there.
     """

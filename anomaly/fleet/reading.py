@@ -42,7 +42,7 @@ class Row(NamedTuple):
     key: str | None
     parcel: bytes | None
     reason: str | None
-    count: int
+    number: int
     """Lines skipped, or actions in the parcel."""
 
 
@@ -113,7 +113,7 @@ class Gathering:
 
 
 def add_line(gathering: Gathering, data: bytes, offset: int) -> Iterator[Row]:
-    """Do as :meth:`Gathering.add`, where nobody has looked how long the line is; a newline at its end is none of it."""
+    """Do as :meth:`Gathering.add`, where nobody has looked how long the line is; its newline is none of it."""
     data = data.removesuffix(b"\n")
     if len(data) > MAX_LINE:
         gathering.skipped[TOO_LONG] += 1
@@ -172,7 +172,7 @@ def keys_by(kind: str, names: Iterable[str]) -> Key:
     Parameters
     ----------
     kind
-        ``model`` as a local run does: ``user@host`` where there is a model of that name, else ``user``.
+        ``local`` as a local run does: ``user@host`` where there is a model of that name, else ``user``.
         ``user``: one model across hosts. ``host``: one for each host and user.
     names
         The models there are; actions of all others share :data:`STRANGERS` keys, since they need no state.

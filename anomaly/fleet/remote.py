@@ -97,7 +97,7 @@ class RemoteFiles(Files):
 
 
 def open_files(address: str) -> Files:
-    """Return the files under an address: a path, ``file:``, or what pyarrow can open (``s3a:``, ``gs:``, ``hdfs:``)."""
+    """Return the files under a path or ``file:``, or where pyarrow can read (``s3a:``, ``gs:``, ``hdfs:``)."""
     parts = urlsplit(address)
     if parts.scheme in ("", "file"):
         return LocalFiles(Path(unquote(parts.path) if parts.scheme else address))

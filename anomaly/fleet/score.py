@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from anomaly.errors import ConfigError
-from anomaly.fleet.addresses import address_kind, topic
+from anomaly.fleet.addresses import address_kind, check_client, topic
 from anomaly.fleet.models import Models
 from anomaly.fleet.remote import open_files
 from anomaly.fleet.worker import Order
@@ -13,7 +13,7 @@ from anomaly.sinks.http_post import receiver
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.streaming import StreamingQuery
+    from pyspark.sql.streaming.query import StreamingQuery
 
 LARGEST = 256 << 20
 """Largest file that is read, in bytes: a worker has it in memory as a whole. Larger ones are passed over."""
@@ -42,7 +42,7 @@ class Asked(NamedTuple):
 
 
 def check(asked: Asked) -> None:
-    """Look at what can be wrong before Spark starts: here it is one sentence, in a worker it would be a hundred lines.
+    """Look at what can be wrong before Spark starts: in a worker one sentence would be a hundred lines.
 
     Raises
     ------
@@ -57,6 +57,8 @@ def check(asked: Asked) -> None:
             topic(address)
         elif kind == "webhook":
             receiver(address)
+    if address_kind(asked.to) == "kafka":
+        check_client()
     if address_kind(asked.source) == "webhook":
         raise ConfigError("Logs come from a directory or from Kafka: nothing can be asked of a webhook.")
     Models(open_files(asked.order.models))
@@ -72,7 +74,7 @@ def start(spark: SparkSession, asked: Asked) -> StreamingQuery:
 
 
 def _settle(spark: SparkSession) -> None:
-    """Say how state is to be kept: on disk, and of each batch only what has changed; and how tables come to workers."""
+    """Say how state is kept: on disk, and of each batch what has changed; and how tables come to workers."""
     spark.conf.set("spark.sql.streaming.stateStore.providerClass", _PROVIDER)
     spark.conf.set("spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled", "true")
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "1000")
@@ -101,7 +103,7 @@ def parse(spark: SparkSession, asked: Asked) -> DataFrame:
 
 
 def score(parsed: DataFrame, order: Order) -> DataFrame:
-    """Return lines of JSON, one for each action that is shown, many in a row; both halves are counted on the way."""
+    """Return lines of JSON, one for each action that is shown, many in a row; all is counted on the way."""
     from pyspark.sql import functions as f  # noqa: PLC0415 - it is an extra
 
     from anomaly.fleet.processor import COUNTS, SCORED, Processor  # noqa: PLC0415 - the same

@@ -13,7 +13,7 @@ from anomaly.sinks.http_post import Post, receiver, secret_from
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-    from pyspark.sql.streaming import DataStreamWriter
+    from pyspark.sql.streaming.readwriter import DataStreamWriter
 
     from anomaly.fleet.score import Asked
 

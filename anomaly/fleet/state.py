@@ -1,4 +1,4 @@
-"""Scores the actions of one key after another, and carries where each key stands: without Spark, so it can be tested.
+"""Scores the actions of one key after another, and carries where each key stands; it knows nothing of Spark.
 
 Spark's state store holds what a local checkpoint holds of a user, the window and what was learned. A worker
 keeps what it wrote in memory as well, under a stamp that changes with each write: where the stamp in the store is
@@ -76,7 +76,7 @@ class Outcome(NamedTuple):
 
 
 class MemoryKeeper(Keeper):
-    """Keeps what was learned beside the rest of the state, by its digest: it is written only when it has changed."""
+    """Keeps what was learned beside the rest of the state, by its digest: it is written when it has changed."""
 
     def __init__(self, fetched: Callable[[], bytes | None]) -> None:
         self._fetched = fetched

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,18 @@ from anomaly.store_layout import encode_user
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
+MISSING = [name for name in ("pyspark", "pandas", "pyarrow") if find_spec(name) is None]
+collect_ignore_glob = ["test_*.py"] if MISSING else []
+
+
+def pytest_report_header() -> str | None:
+    """Say that nothing of the fleet is tested."""
+    return f"the fleet is not tested: {', '.join(MISSING)} not installed (the extra 'fleet')" if MISSING else None
 
 
 @pytest.fixture(autouse=True)
 def _no_leaked_thread() -> Iterator[None]:
-    """Fail a test that leaves a thread behind, but for those by which Spark's JVM calls Python: they are the session's."""
+    """Fail a test that leaves a thread behind, but for the session's, by which Spark calls Python."""
     before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + 2.0
@@ -44,23 +51,27 @@ def _of_the_gateway(thread: threading.Thread) -> bool:
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """Start Spark once."""
-    from pyspark.sql import SparkSession  # noqa: PLC0415 - it is an extra
-
+    """Start Spark on two cores of this machine, in as little memory as it takes."""
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         pytest.skip("there is no Java here (Debian's package: openjdk-17-jre-headless)")
-    os.environ["PYSPARK_PYTHON"] = sys.executable  # Spark's own choice is python3
-    started = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.driver.memory", "1g")
-        .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
-        .getOrCreate()
-    )
-    started.sparkContext.setLogLevel("ERROR")
-    yield started
-    started.stop()
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - only with the extra
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        session = (
+            SparkSession.builder.master("local[2]")
+            .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
+            .config("spark.driver.memory", "1g")
+            .config("spark.sql.shuffle.partitions", "2")
+            .config("spark.local.dir", str(tmp_path_factory.mktemp("spark")))
+            .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
+            .getOrCreate()
+        )
+        session.sparkContext.setLogLevel("OFF")
+        yield session
+        session.stop()
 
 
 def publish(models: Path, to: Path, version: int = 1) -> Path:

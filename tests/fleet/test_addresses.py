@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from anomaly.errors import ConfigError
-from anomaly.fleet.addresses import address_kind, topic
+from anomaly.fleet.addresses import address_kind, check_client, topic
 
 
 def test_a_topic_has_brokers() -> None:
@@ -20,3 +20,11 @@ def test_addresses_are_told_apart() -> None:
     assert {address: address_kind(address) for address in kinds} == kinds
     with pytest.raises(ConfigError, match="An address is empty"):
         address_kind("")
+
+
+def test_without_a_client_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has nothing that speaks to Kafka is told what does."""
+    check_client()
+    monkeypatch.setattr("anomaly.fleet.addresses.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="fleet-kafka"):
+        check_client()

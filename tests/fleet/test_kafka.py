@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,9 @@ import pytest
 from anomaly.errors import StateError
 
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
-kafka = pytest.importorskip("confluent_kafka", reason="without the extra: pip install '.[fleet-kafka]'")
+pytest.importorskip("confluent_kafka", reason="without the extra: pip install '.[fleet-kafka]'")
 
+import confluent_kafka as kafka
 from pyspark.sql.streaming.datasource import ReadAllAvailable
 
 from anomaly.fleet.kafka_source import MOST, Reader, Span
@@ -38,7 +38,7 @@ class Broker:
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
+def broker() -> Broker:
     """Give a broker."""
     return Broker()
 
@@ -89,7 +89,7 @@ def test_a_topic_is_scored(
         broker.address,
         str(tmp_path / "out"),
         str(tmp_path / "checkpoint"),
-        Order(str(fleet_models), "model", adapt=True, least=0.0),
+        Order(str(fleet_models), "local", adapt=True, least=0.0),
     )
     start(spark, asked).awaitTermination()
     broker.send(lines[40:60])

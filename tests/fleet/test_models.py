@@ -81,7 +81,7 @@ def test_a_newer_manifest_is_taken_over(fleet_models: Path, manifest_writer: Wri
 
 @pytest.mark.parametrize("harm", ["content", "digest", "other", "gone", "link"])
 def test_a_model_that_is_not_the_one_is_refused(fleet_models: Path, manifest_writer: Writer, harm: str) -> None:
-    """A model must be what the manifest says, the key's own, and no link; it is refused once, until it is another."""
+    """A model must be what the manifest says, the key's own, and no link; else it is refused for good."""
     file = fleet_models / "alice" / "1.safetensors"
     sound = file.read_bytes()
     if harm == "content":

@@ -27,7 +27,7 @@ def entry(when: int, offset: int, number: int = 0) -> Entry:
 
 
 def test_streams_are_merged_by_time() -> None:
-    """Actions come by time, whatever the parcels' order; equal times by stream, and within one never out of order."""
+    """Actions come by time, whatever the parcels' order; equal times by stream, each in its order."""
     late = Parcel(2, "b", "B", [entry(5, 0), entry(7, 9)])
     early = Parcel(1, "a", "A", [entry(5, 3), entry(5, 4, 1), entry(6, 8)])
     expected = ["A:3", "A:4:1", "B:0", "A:8", "B:9"]

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
 import pandas as pd
 import pyarrow as pa
-from pyspark.sql.streaming import TwsTester
+from pyspark.sql.streaming.tws_tester import TwsTester
 
 from anomaly.fleet import processor
 from anomaly.fleet.parcel import Entry, Parcel, pack
@@ -26,7 +26,7 @@ Later = Callable[[int, int], list[Action]]
 
 def order(store: Path, least: float = 0.0) -> Order:
     """Return what a worker is told."""
-    return Order(str(store), "model", adapt=True, least=least)
+    return Order(str(store), "local", adapt=True, least=least)
 
 
 def rows(actions: list[Action], start: int = 0) -> pd.DataFrame:
@@ -34,6 +34,11 @@ def rows(actions: list[Action], start: int = 0) -> pd.DataFrame:
     entries = [Entry(action.time, place, 0, action) for place, action in enumerate(actions, start)]
     halves = entries[len(entries) // 2 :], entries[: len(entries) // 2]
     return pd.DataFrame({"parcel": [pack(Parcel(0, "s", "f", list(half))) for half in halves]})
+
+
+def batch(tester: TwsTester, key: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Let a batch of a key be scored."""
+    return tester.testInPandas(key, table)
 
 
 def lines(table: pd.DataFrame) -> list[str]:
@@ -52,20 +57,20 @@ def test_batches_give_what_a_local_run_gives(
     found: list[str] = []
     for begin in (0, 130, 200):
         part = own[begin : {0: 130, 130: 200}.get(begin)]
-        table = tester.testInPandas("m:alice", rows(part, begin))
+        table = batch(tester, "m:alice", rows(part, begin))
         assert table["actions"].sum() == table["shown"].sum() == len(part)
         found += lines(table)
     assert found == encode(expected).decode().splitlines()
-    stamp, newest = tester.peekValueState("mark", "m:alice")
-    assert len(stamp) == 32
-    assert newest == own[-1].time
+    mark = tester.peekValueState("mark", "m:alice")
+    assert mark is not None
+    assert (len(mark[0]), mark[1]) == (32, own[-1].time)
 
 
 def test_what_is_not_shown_is_scored(fleet_models: Path, later: Later) -> None:
     """Below the score that was asked for nothing is shown; all of it is counted, and moves the state."""
     own = [action for action in later(100, 5) if action.user == "alice"]
     tester = TwsTester(Processor(order(fleet_models, 100.0)))
-    table = tester.testInPandas("m:alice", rows(own))
+    table = batch(tester, "m:alice", rows(own))
     assert lines(table) == []
     assert table["actions"].sum() == 100
     assert tester.peekValueState("standing", "m:alice") is not None
@@ -74,7 +79,7 @@ def test_what_is_not_shown_is_scored(fleet_models: Path, later: Later) -> None:
 def test_strangers_need_no_state(fleet_models: Path, later: Later) -> None:
     """Who has no model is scored by what everyone does, and leaves nothing in the store."""
     tester = TwsTester(Processor(order(fleet_models)))
-    table = tester.testInPandas("?:7", rows(later(20, 5)))
+    table = batch(tester, "?:7", rows(later(20, 5)))
     assert table["strangers"].sum() == 40
     assert {json.loads(line)["model"]["state"] for line in lines(table)} == {"learning"}
     assert tester.peekValueState("mark", "?:7") is None

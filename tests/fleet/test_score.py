@@ -51,17 +51,26 @@ def arrive(folder: Path, name: str, lines: list[bytes]) -> None:
 
 
 def test_a_log_scores_on_spark_as_it_does_locally(
-    spark: SparkSession, ocsvm_models: Path, fleet_models: Path, lines: list[bytes], event: Event, tmp_path: Path
+    spark: SparkSession,
+    ocsvm_models: Path,
+    fleet_models: Path,
+    lines: list[bytes],
+    event: Event,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However a log is cut into files, and though the query is restarted: no score differs, none is lost or twice."""
+    """However a log is cut, and though the query is restarted: no score differs, none is lost or twice."""
     log = [*lines[:700], event("mallory", command="id"), b"no JSON", b"", *lines[700:1500]]
     parts = [log[:333], log[333:900], log[900:]]
     asked = Asked(
         str(tmp_path / "in"),
         str(tmp_path / "out"),
         str(tmp_path / "checkpoint"),
-        Order(str(fleet_models), "model", adapt=True, least=0.0),
+        Order(str(fleet_models), "local", adapt=True, least=0.0),
     )
+    monkeypatch.setattr("anomaly.fleet.score.LARGEST", 400_000)
+    spark.conf.set("spark.sql.sources.binaryFile.maxLength", "400000")  # to read a larger one would be an error
+    arrive(tmp_path / "in", "0.log", 2 * lines)
     arrive(tmp_path / "in", "1.log", parts[0])
     start(spark, asked).awaitTermination()
     arrive(tmp_path / "in", "2.log", parts[1])
@@ -81,6 +90,7 @@ def test_a_log_scores_on_spark_as_it_does_locally(
     ended = CliRunner().invoke(score, words)
     assert ended.exit_code == 0, ended.output
     assert signal.getsignal(signal.SIGTERM) is before
+    spark.conf.unset("spark.sql.sources.binaryFile.maxLength")
     found = [json.loads(row.value) for row in spark.read.text(asked.to).collect()]
     rows = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
 

@@ -67,14 +67,14 @@ def alike(found: Sequence[Score], expected: Sequence[Score]) -> bool:
     """Compare scores to 1e-6, and all that is no number exactly."""
     rest = [[(s.id, s.action, s.model, s.reasons) for s in scores] for scores in (found, expected)]
     numbers = [np.array(figures(scores), dtype=float) for scores in (found, expected)]
-    return rest[0] == rest[1] and bool(np.allclose(*numbers, rtol=0, atol=1e-6, equal_nan=True))
+    return rest[0] == rest[1] and bool(np.allclose(numbers[0], numbers[1], rtol=0, atol=1e-6, equal_nan=True))
 
 
 @pytest.mark.parametrize("memory", ["kept", "lost", "crowded"])
 def test_cuts_and_workers_do_not_matter(
     trained: Trained, memory: str, publisher: Callable[..., Path], later: Later, tmp_path: Path
 ) -> None:
-    """Scores, and what is learned, are those of a local run, wherever batches end and whichever worker has them."""
+    """Scores are those of a local run that learns, wherever batches end and whichever worker has them."""
     own = [action for action in later(1250, 5) if action.user == "alice"]
     whole = Scorer(Store(trained.models).load)
     expected = whole.score_all([(str(number), action) for number, action in enumerate(own)])
