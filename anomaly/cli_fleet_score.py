@@ -13,7 +13,7 @@ import click
 
 from anomaly import options
 from anomaly.cli_errors import Explained
-from anomaly.errors import AnomalyError
+from anomaly.errors import WorkerLost
 from anomaly.terminal import say
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _sentence(row: dict[str, Any]) -> str:
 
 
 def _wait(query: StreamingQuery, stop: Event) -> None:
-    """Wait until the query ends, or is to be stopped; raises AnomalyError where it failed."""
+    """Wait until the query ends, or is to be stopped; raises WorkerLost where it failed."""
     from pyspark.errors import StreamingQueryException
 
     try:
@@ -150,7 +150,7 @@ def _wait(query: StreamingQuery, stop: Event) -> None:
     except KeyboardInterrupt:
         query.stop()
     except StreamingQueryException as error:
-        raise AnomalyError(
+        raise WorkerLost(
             f"The query has failed, and goes on from its checkpoint when it is started again: {_cause(str(error))}"
         ) from error
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from anomaly.cli_fleet_score import _cause, _sentence, _wait, score
-from anomaly.errors import AnomalyError
+from anomaly.errors import WorkerLost
 
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
 
@@ -90,5 +90,5 @@ def test_a_query_that_fails_is_said_to_go_on() -> None:
     from pyspark.errors import StreamingQueryException  # noqa: PLC0415 - an extra
 
     error = StreamingQueryException("anomaly.errors.StateError: No broker.")
-    with pytest.raises(AnomalyError, match=r"goes on from its checkpoint .* No broker\."):
+    with pytest.raises(WorkerLost, match=r"goes on from its checkpoint .* No broker\."):
         _wait(cast("Any", Query(1, error)), Event())

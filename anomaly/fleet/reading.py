@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from anomaly.fleet.parcel import Entry, Parcel, pack
-from anomaly.identity import Identities
+from anomaly.identity import NAMELESS, Identities
 from anomaly.osquery import Action, Parser, Skipped, SkipReason
 from anomaly.sources.compressed import BROKEN, COMPRESSED, decompressor_of
 from anomaly.sources.interface import MAX_LINE, Line
@@ -173,7 +173,8 @@ def keys_by(kind: str, names: Iterable[str]) -> Key:
     ----------
     kind
         ``local`` as a local run does: ``user@host`` where there is a model of that name, else ``user``.
-        ``user``: one model across hosts. ``host``: one for each host and user.
+        ``user``: one model across hosts. ``host``: one for each host and user; rows that name nobody are of a host
+        by their user's name already.
     names
         The models there are; actions of all others share :data:`STRANGERS` keys, since they need no state.
     """
@@ -183,7 +184,7 @@ def keys_by(kind: str, names: Iterable[str]) -> Key:
         specific = f"{user}@{host}"
         if kind != "user" and specific in known:
             return f"{MODEL}{specific}"
-        if kind != "host" and user in known:
+        if (kind != "host" or user.startswith(NAMELESS)) and user in known:
             return f"{MODEL}{user}"
         number = int.from_bytes(
             hashlib.blake2b(specific.encode("utf-8", "replace"), digest_size=2).digest(), "big"

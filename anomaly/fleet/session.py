@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from anomaly.errors import ConfigError
+from anomaly.errors import ConfigError, WorkerLost
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _NEEDED = ("pyspark", "pandas", "pyarrow", "google.protobuf")
+_LONGEST = 300  # characters of what Spark says
 
 
 def check_extra() -> None:
@@ -44,6 +47,29 @@ def session(name: str) -> SparkSession:
     except PySparkException as error:
         text = str(error).splitlines()[0]
         raise ConfigError(f"Spark does not start: {text} It needs Java 17 (JAVA_HOME).") from error
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Say in one sentence what Spark says in a hundred lines; those are in its own log.
+
+    Raises
+    ------
+    WorkerLost
+        A job of Spark failed.
+    """
+    from py4j.protocol import Py4JError  # noqa: PLC0415 - only with the extra
+    from pyspark.errors import PySparkException  # noqa: PLC0415 - the same
+
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        java = getattr(error, "java_exception", None)
+        text = str(java.toString() if java is not None else error).splitlines()[0][:_LONGEST]
+        raise WorkerLost(
+            f"Spark has failed: {text} No model in use was changed. Its log says more; where a worker was ended,"
+            " give it more memory (docs/fleet.md)."
+        ) from error
 
 
 def _found(name: str) -> bool:

@@ -90,13 +90,14 @@ def test_many_actions_are_handed_on_by_pieces(event: Event, monkeypatch: pytest.
         ("local", "ws1", "bob", None),
         ("host", "ws1", "alice", None),
         ("host", "ws2", "bob", "bob@ws2"),
+        ("host", "ws1", "host:ws1", "host:ws1"),
         ("user", "ws2", "bob", None),
         ("user", "ws2", "alice", "alice"),
     ],
 )
 def test_whose_model_judges(kind: str, host: str, user: str, key: str | None) -> None:
     """The more specific model is asked first, unless one kind alone is wanted; who has none shares a few keys."""
-    found = keys_by(kind, ["alice", "bob@ws2"])(host, user)
+    found = keys_by(kind, ["alice", "bob@ws2", "host:ws1"])(host, user)
     assert found == f"{MODEL}{key}" if key else found.startswith(STRANGER)
 
 
