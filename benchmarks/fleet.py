@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -97,7 +98,8 @@ def batches(path: Path) -> list[dict[str, Any]]:
 
 def score_table(folder: Path, models: Path, asked: argparse.Namespace) -> None:
     """Print the rates of Spark and of a local pool, by cores."""
-    print("| cores | Spark, warm | Spark, all of it | local pool | batches, s |\n|---|---|---|---|---|")
+    print("| cores | Spark, warm | CPU, ms an action | Spark, all of it | local pool | CPU, ms | batches, s |")
+    print("|---|---|---|---|---|---|---|")
     whole = folder / f"{arrivals(asked)}.log"
     if not whole.exists():
         with whole.open("wb") as file:
@@ -111,22 +113,23 @@ def score_table(folder: Path, models: Path, asked: argparse.Namespace) -> None:
         warm = rows[2:]
         rate = sum(row["actions"] for row in warm) / sum(row["seconds"] for row in warm)
         actions = sum(row["actions"] for row in rows)
-        pool = local(folder, whole, models, cores)
+        pool, spent = local(folder, whole, models, cores)
+        costs = cpu_of(folder, name), 1000 * spent / actions
         seconds = " ".join(f"{row['seconds']:.1f}" for row in rows)
-        print(
-            f"| {cores} | {rate:,.0f} | {actions / taken:,.0f} | {actions / pool:,.0f} | {seconds} |", flush=True
-        )
+        print(f"| {cores} | {rate:,.0f} | {costs[0]:.3f} | {actions / taken:,.0f}", end="")
+        print(f" | {actions / pool:,.0f} | {costs[1]:.3f} | {seconds} |", flush=True)
 
 
-def local(folder: Path, log: Path, models: Path, jobs: int) -> float:
-    """Score the same actions with a local pool of processes, and return the seconds."""
+def local(folder: Path, log: Path, models: Path, jobs: int) -> tuple[float, float]:
+    """Score the same actions with a local pool of processes, and return the seconds, and those of CPU time."""
     state = folder / f"state-{time.time_ns()}"
     words = ["predict", "--all-users", "--no-follow", "--from", "start", "--format", "json", "--jobs", str(jobs)]
-    begin = time.monotonic()
+    begin, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     words += ["-l", str(log), "--models", str(models), "--state", str(state)]
     with Path(os.devnull).open("wb") as nowhere:
         subprocess.run([ANOMALY, *words], check=True, stdout=nowhere, stderr=nowhere)
-    return time.monotonic() - begin
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic() - begin, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def kill_table(folder: Path, models: Path, asked: argparse.Namespace) -> None:
@@ -155,9 +158,29 @@ def kill_table(folder: Path, models: Path, asked: argparse.Namespace) -> None:
 def undisturbed(folder: Path, models: Path, asked: argparse.Namespace, cores: int) -> str:
     """Score all that has arrived, and return the name by which what came of it is found."""
     name = f"score-{asked.users}-{cores}-{time.time_ns()}"
-    if query(folder, models, asked, name, cores).wait():
+    process = query(folder, models, asked, name, cores)
+    spent: dict[int, float] = {}
+    marks: dict[int, float] = {}
+    while process.poll() is None:
+        for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+            try:
+                times = one.cpu_times()
+                spent[one.pid] = times.user + times.system
+            except psutil.NoSuchProcess:
+                continue
+        marks[len(batches(folder / f"{name}.json"))] = sum(spent.values())
+        time.sleep(0.2)
+    if process.wait():
         raise SystemExit(f"The query failed: {folder / name}.log")
+    (folder / f"{name}.cpu").write_text(json.dumps(marks))
     return name
+
+
+def cpu_of(folder: Path, name: str) -> float:
+    """Return the CPU time that a warm action took, in milliseconds: which hardly depends on others' work."""
+    marks = {int(number): spent for number, spent in json.loads((folder / f"{name}.cpu").read_text()).items()}
+    rows = batches(folder / f"{name}.json")[2:]
+    return 1000 * (marks[max(marks)] - marks[2]) / sum(row["actions"] for row in rows)
 
 
 def wait_amid(checkpoint: Path, process: subprocess.Popen[bytes], number: int) -> None:
