@@ -178,9 +178,12 @@ def undisturbed(folder: Path, models: Path, asked: argparse.Namespace, cores: in
 
 def cpu_of(folder: Path, name: str) -> float:
     """Return the CPU time that a warm action took, in milliseconds: which hardly depends on others' work."""
-    marks = {int(number): spent for number, spent in json.loads((folder / f"{name}.cpu").read_text()).items()}
+    marks = {
+        int(number): float(spent) for number, spent in json.loads((folder / f"{name}.cpu").read_text()).items()
+    }
     rows = batches(folder / f"{name}.json")[2:]
-    return 1000 * (marks[max(marks)] - marks[2]) / sum(row["actions"] for row in rows)
+    actions = sum(int(row["actions"]) for row in rows)
+    return 1000 * (marks[max(marks)] - marks[2]) / actions
 
 
 def wait_amid(checkpoint: Path, process: subprocess.Popen[bytes], number: int) -> None:
