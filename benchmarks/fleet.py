@@ -183,7 +183,7 @@ def cpu_of(folder: Path, name: str) -> float:
     }
     rows = batches(folder / f"{name}.json")[2:]
     actions = sum(int(row["actions"]) for row in rows)
-    return 1000 * (marks[max(marks)] - marks[2]) / actions
+    return 1000 * (marks[max(marks)] - marks[1]) / actions  # what was spent until the second batch was told of
 
 
 def wait_amid(checkpoint: Path, process: subprocess.Popen[bytes], number: int) -> None:
