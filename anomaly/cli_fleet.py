@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from anomaly import options, terminal
+from anomaly.cli_fleet_score import score
 
 _NAMED = 5
 
@@ -21,6 +22,9 @@ def fleet() -> None:
     Example:
       anomaly fleet train --from /srv/osquery --models /srv/models
     """
+
+
+fleet.add_command(score)
 
 
 @fleet.command()

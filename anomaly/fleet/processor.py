@@ -1,0 +1,144 @@
+"""Spark's side of a worker: tables of parcels in, tables of lines and counts out, and state in Spark's store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
+
+from anomaly.fleet.parcel import in_order, unpack
+from anomaly.fleet.reading import MODEL, Row, read_file
+from anomaly.fleet.state import Mark, Memory, Outcome, alarming
+from anomaly.fleet.worker import Order, worker
+from anomaly.records import Score
+from anomaly.renewal import shown
+from anomaly.sinks.ndjson import encode
+
+if TYPE_CHECKING:
+    from pyspark.sql.streaming.stateful_processor import ValueState
+
+PARSED = "key string, parcel binary, reason string, count long"
+"""Table of what was parsed: :class:`anomaly.fleet.reading.Row`."""
+
+COUNTS = ("actions", "shown", "alarming", "strangers", "refused", "late")
+SCORED = ", ".join(["lines string", *(f"{name} long" for name in COUNTS)])
+"""Table of what was scored: lines of JSON, many in one row, and what is counted."""
+
+_LINES = 2048
+_ARROW = pa.schema([("key", pa.string()), ("parcel", pa.binary()), ("reason", pa.string()), ("count", pa.int64())])
+
+
+class ReadFiles:
+    """Parses whole files: what ``mapInArrow`` is given. Spark carries it to the workers."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Take tables of files, and give tables of parcels."""
+        here = worker(self._order)
+        for batch in batches:
+            columns = batch.column("path"), batch.column("modified"), batch.column("content")
+            for path, modified, content in zip(*columns, strict=True):
+                yield from tables(
+                    read_file(content.as_py(), path.as_py(), modified.as_py(), here.parser, here.key)
+                )
+
+
+def tables(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:
+    """Give rows as tables of some megabytes at most."""
+    held: list[Row] = []
+    size = 0
+    for row in rows:
+        held.append(row)
+        size += len(row.parcel or b"")
+        if size > 1 << 22:
+            yield _table(held)
+            held, size = [], 0
+    if held:
+        yield _table(held)
+
+
+def _table(rows: Sequence[Row]) -> pa.RecordBatch:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return pa.RecordBatch.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, _ARROW, strict=True)], schema=_ARROW
+    )
+
+
+class _Values(Memory):
+    """The state of the key at hand, in Spark's store."""
+
+    def __init__(self, handle: StatefulProcessorHandle) -> None:
+        self._mark: ValueState = handle.getValueState("mark", "stamp string, newest long")
+        self._standing: ValueState = handle.getValueState("standing", "standing binary, window binary")
+        self._learned: ValueState = handle.getValueState("learned", "learned binary")
+
+    def mark(self) -> Mark | None:
+        found = self._mark.get()
+        return Mark(str(found[0]), int(found[1])) if found else None
+
+    def standing(self) -> tuple[bytes, bytes] | None:
+        found = self._standing.get()
+        return (bytes(found[0]), bytes(found[1])) if found else None
+
+    def learned(self) -> bytes | None:
+        found = self._learned.get()
+        return bytes(found[0]) if found else None
+
+    def write(self, mark: Mark, standing: bytes, window: bytes, learned: bytes | None) -> None:
+        self._mark.update((mark.stamp, mark.newest))
+        self._standing.update((standing, window))
+        if learned is not None:
+            self._learned.update((learned,))
+
+
+class Processor(StatefulProcessor):
+    """Scores the actions of each key in turn: what ``transformWithStateInPandas`` is given."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+
+    def init(self, handle: StatefulProcessorHandle) -> None:
+        """Take over the task's state."""
+        self._memory = _Values(handle)
+        self._here = worker(self._order)
+        self._shown = shown(self._order.least)
+
+    def handleInputRows(  # noqa: N802 - Spark's name
+        self,
+        key: Any,  # noqa: ANN401 - Spark's
+        rows: Iterator[pd.DataFrame],
+        timerValues: Any,  # noqa: ANN401, ARG002, N803 - Spark's
+    ) -> Iterator[pd.DataFrame]:
+        """Score a batch of one key."""
+        name = str(key[0])
+        actions = in_order(unpack(bytes(data)) for table in rows for data in table["parcel"])
+        desk = self._here.desk
+        if name.startswith(MODEL):
+            outcome = desk.score(name.removeprefix(MODEL), actions, self._memory)
+            strangers = 0
+        else:
+            outcome = Outcome(desk.strangers(actions), 0, 0)
+            strangers = len(actions)
+        told = [score for score in outcome.scores if self._shown(score)]
+        counts = len(actions), len(told), alarming(outcome.scores), strangers, outcome.refused, outcome.late
+        yield from _scored(told, counts)
+
+    def close(self) -> None:
+        """Do nothing: what the process holds, the next task may use."""
+
+
+def _scored(told: Sequence[Score], counts: Sequence[int]) -> Iterator[pd.DataFrame]:
+    """Give lines by pieces; the counts come with the first."""
+    pieces = [told[begin : begin + _LINES] for begin in range(0, len(told), _LINES)] or [[]]
+    for number, piece in enumerate(pieces):
+        lines = encode(piece).decode("ascii").rstrip("\n") if piece else None
+        figures = counts if not number else [0] * len(counts)
+        yield pd.DataFrame(
+            {"lines": pd.Series([lines], dtype=object)}
+            | {name: [figure] for name, figure in zip(COUNTS, figures, strict=True)}
+        )

@@ -1,0 +1,119 @@
+"""The query that scores: files or Kafka, parsed, by key, judged with state, and handed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from anomaly.errors import ConfigError
+from anomaly.fleet.addresses import address_kind, check_client, topic
+from anomaly.fleet.models import Models
+from anomaly.fleet.remote import open_files
+from anomaly.fleet.worker import Order
+from anomaly.sinks.http_post import receiver
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+
+LARGEST = 256 << 20
+"""Largest file that is read, in bytes: a worker has it in memory as a whole. Larger ones are passed over."""
+
+FILES = 1000
+"""Files of one batch."""
+
+NAME = "anomaly"
+"""The query's name."""
+
+_PROVIDER = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+_FILE = "path string, modificationTime timestamp, length long, content binary"
+
+
+class Asked(NamedTuple):
+    """What a query is asked for."""
+
+    source: str
+    """Directory of logs, or ``kafka://HOST:PORT/TOPIC``."""
+    to: str
+    checkpoint: str
+    order: Order
+    trigger: float | None = None
+    """Seconds between two batches; None to score what is there, and end."""
+    files: int = FILES
+
+
+def check(asked: Asked) -> None:
+    """Look at what can be wrong before Spark starts: in a worker one sentence would be a hundred lines.
+
+    Raises
+    ------
+    ConfigError
+        An address is of no kind that is known.
+    ModelRefused, StateError
+        There are no models at the address.
+    """
+    for address in (asked.source, asked.to):
+        kind = address_kind(address)
+        if kind == "kafka":
+            topic(address)
+        elif kind == "webhook":
+            receiver(address)
+    if address_kind(asked.to) == "kafka":
+        check_client()
+    if address_kind(asked.source) == "webhook":
+        raise ConfigError("Logs come from a directory or from Kafka: nothing can be asked of a webhook.")
+    Models(open_files(asked.order.models))
+
+
+def start(spark: SparkSession, asked: Asked) -> StreamingQuery:
+    """Start the query."""
+    from anomaly.fleet.sink import write_to  # noqa: PLC0415 - pyspark is loaded by now
+
+    _settle(spark)
+    scored = score(parse(spark, asked), asked.order)
+    return write_to(scored, asked).queryName(NAME).start()
+
+
+def _settle(spark: SparkSession) -> None:
+    """Say how state is kept: on disk, and of each batch what has changed; and how tables come to workers."""
+    spark.conf.set("spark.sql.streaming.stateStore.providerClass", _PROVIDER)
+    spark.conf.set("spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled", "true")
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "1000")
+
+
+def parse(spark: SparkSession, asked: Asked) -> DataFrame:
+    """Return what the source holds as parcels by key, and what was skipped as counts."""
+    from pyspark.sql import functions as f  # noqa: PLC0415 - it is an extra
+
+    from anomaly.fleet.processor import PARSED, ReadFiles  # noqa: PLC0415 - the same
+
+    if asked.source.startswith("kafka:"):
+        from anomaly.fleet.kafka import parse_topic  # noqa: PLC0415 - another extra
+
+        return parse_topic(spark, asked)
+    files = (
+        spark.readStream.format("binaryFile")
+        .schema(_FILE)
+        .option("recursiveFileLookup", "true")
+        .option("maxFilesPerTrigger", str(asked.files))
+        .load(asked.source)
+        .where(f.col("length") <= LARGEST)
+    )
+    content = files.select("path", f.unix_micros("modificationTime").alias("modified"), "content")
+    return content.mapInArrow(ReadFiles(asked.order), PARSED)
+
+
+def score(parsed: DataFrame, order: Order) -> DataFrame:
+    """Return lines of JSON, one for each action that is shown, many in a row; all is counted on the way."""
+    from pyspark.sql import functions as f  # noqa: PLC0415 - it is an extra
+
+    from anomaly.fleet.processor import COUNTS, SCORED, Processor  # noqa: PLC0415 - the same
+    from anomaly.fleet.reading import REASONS  # noqa: PLC0415 - the same
+
+    skipped = [f.sum(f.when(f.col("reason") == reason, f.col("count"))).alias(reason) for reason in REASONS]
+    found = f.sum(f.when(f.col("key").isNotNull(), f.col("count"))).alias("actions")
+    rows = parsed.observe("parsed", found, *skipped).where("key is not null").select("key", "parcel")
+    scored = rows.groupBy("key").transformWithStateInPandas(
+        Processor(order), outputStructType=SCORED, outputMode="Append", timeMode="None"
+    )
+    counted = scored.observe("scored", *(f.sum(name).alias(name) for name in COUNTS))
+    return counted.where("lines is not null").select("lines")

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from threading import Event
+from typing import Any, cast
+
+import pytest
+from click.testing import CliRunner
+
+from anomaly.cli_fleet_score import _cause, _sentence, _wait, score
+from anomaly.errors import WorkerLost
+
+pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
+
+WORDS = {"--from": "/in", "--models": "/nowhere", "--to": "/out", "--checkpoint": "/checkpoint"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "words"),
+    [
+        ({}, 8, "There is no manifest of models there. Make models with: anomaly fleet train"),
+        ({"--to": ""}, 2, "An address is empty: give a directory, kafka://HOST:PORT/TOPIC or https://HOST/PATH."),
+        ({"--to": "kafka://x"}, 2, "'kafka://x' is no address of a topic: write kafka://HOST:PORT/TOPIC."),
+        ({"--to": "https://"}, 2, "The webhook's address is not valid: write https://HOST/PATH."),
+        ({"--from": "http://a/b"}, 2, "Logs come from a directory or from Kafka"),
+        ({"--trigger": "soon"}, 2, "'soon' is neither available-now nor seconds from 0 to 86400."),
+        ({"--trigger": "-1"}, 2, "'-1' is neither available-now nor seconds from 0 to 86400."),
+        ({"--trigger": "nan"}, 2, "'nan' is neither available-now nor seconds from 0 to 86400."),
+    ],
+)
+def test_what_is_wrong_is_said_before_spark_starts(changed: dict[str, str], code: int, words: str) -> None:
+    """A command that cannot work ends at once, with one sentence and its exit code."""
+    given = [word for pair in (WORDS | changed).items() for word in pair]
+    ended = CliRunner().invoke(score, given)
+    assert ended.exit_code == code
+    assert words in ended.output
+
+
+def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has not installed the extra is told how to."""
+    monkeypatch.setattr("anomaly.fleet.session._found", lambda name: name != "pandas")
+    ended = CliRunner().invoke(score, [word for pair in WORDS.items() for word in pair])
+    assert ended.exit_code == 2
+    assert "A fleet needs pandas. Install it" in ended.output
+
+
+def test_a_batch_is_said_in_a_sentence() -> None:
+    """Of a batch people are told how much, how long, and what is not as it should be."""
+    row = {"batch": 3, "actions": 4000, "seconds": 0.51, "skipped": {"empty": 2}, "alarming": 7, "late": 0}
+    assert _sentence(row) == "Batch 3: 4,000 actions in 0.5 s, 7 alarming, 2 lines skipped"
+
+
+def test_of_a_failure_our_own_sentence_is_said() -> None:
+    """Out of a hundred lines of Spark's account the one that helps is told; without one, the first."""
+    account = "[STREAM_FAILED] x\n  File y\nanomaly.errors.StateError: The store cannot be read.\n at z"
+    assert _cause(account) == "The store cannot be read."
+    assert _cause("first\nsecond") == "first"
+
+
+class Query:
+    """A query that ends when it has been waited for so often, with an error or without."""
+
+    def __init__(self, turns: int, error: Exception | None = None) -> None:
+        self.turns, self.error, self.stopped = turns, error, False
+
+    def awaitTermination(self, _: float) -> bool:  # noqa: N802 - Spark's name
+        """Wait."""
+        self.turns -= 1
+        if self.turns < 0 and self.error is not None:
+            raise self.error
+        return self.turns < 0
+
+    def stop(self) -> None:
+        """Stop."""
+        self.stopped = True
+
+
+def test_a_query_is_stopped_when_that_is_asked_for() -> None:
+    """A query that goes on for ever is stopped by the signal, and one that ends is waited for."""
+    stop = Event()
+    ends, goes_on = Query(3), Query(10**9)
+    _wait(cast("Any", ends), stop)
+    assert ends.turns == -1
+    stop.set()
+    _wait(cast("Any", goes_on), stop)
+    assert goes_on.stopped
+
+
+def test_a_query_that_fails_is_said_to_go_on() -> None:
+    """Of a failure the cause is said, and that the same command goes on."""
+    from pyspark.errors import StreamingQueryException  # noqa: PLC0415 - an extra
+
+    error = StreamingQueryException("anomaly.errors.StateError: No broker.")
+    with pytest.raises(WorkerLost, match=r"goes on from its checkpoint .* No broker\."):
+        _wait(cast("Any", Query(1, error)), Event())
