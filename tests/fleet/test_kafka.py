@@ -37,7 +37,7 @@ class Broker:
         assert self.producer.flush(10) == 0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def broker() -> Broker:
     """Give a broker."""
     return Broker()

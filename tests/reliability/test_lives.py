@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
@@ -101,6 +102,12 @@ def test_what_is_checkpointed_is_not_repeated(place: Place, start: Start, action
     ]
 
 
+def offset_of(place: Place) -> int:
+    """Return how far the checkpoint says that the log was read."""
+    (checkpoint,) = place.state.glob("*[0-9a-f].json")
+    return int(json.loads(checkpoint.read_bytes())["position"].get("offset", 0))
+
+
 @pytest.mark.parametrize(
     ("number", "whole_before", "finished"),
     [
@@ -120,7 +127,8 @@ def test_a_line_in_two_halves_is_scored_once_and_whole(
     first.until(lambda: first.has_open(place.log), "the log in its hands")
     first.until_records(whole_before)
     if whole_before:
-        first.until(lambda: any(place.state.glob("*[0-9a-f].json")), "a checkpoint")
+        whole = place.log.stat().st_size - 90
+        first.until(lambda: offset_of(place) == whole, "a checkpoint of what was scored")
     if number == signal.SIGKILL:
         first.kill()
     else:
