@@ -36,14 +36,7 @@ EXIT_FOUND = 20
 @options.adapt
 @options_alerts.alerting
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new actions, or end.")
-@click.option(
-    "--from",
-    "begin",
-    type=click.Choice(("checkpoint", "start", "end")),
-    default="checkpoint",
-    show_default=True,
-    help="Go on where the last run (at first: the training) stopped, or begin elsewhere.",
-)
+@options.begin("Go on where the last run (at first: the training) stopped, or begin elsewhere.")
 @options.jobs("With --no-follow: score a long log by so many processes, some of the users each.")
 @options.min_score
 @click.option(

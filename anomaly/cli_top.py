@@ -24,21 +24,8 @@ if TYPE_CHECKING:
 @options.models
 @options.state
 @options.adapt
-@click.option(
-    "--from",
-    "begin",
-    type=click.Choice(("checkpoint", "start", "end")),
-    default="checkpoint",
-    show_default=True,
-    help="Begin where the running predict is (where there is none: where training stopped), or elsewhere.",
-)
-@click.option(
-    "--min-score",
-    type=click.FloatRange(0, 100),
-    default=0.0,
-    envvar="ANOMALY_MIN_SCORE",
-    help="Show only actions whose score or risk is this or more; all are scored (ANOMALY_MIN_SCORE).",
-)
+@options.begin("Begin where the running predict is (where there is none: where training stopped), or elsewhere.")
+@options.min_score
 def top(
     user: str | None,
     all_users: bool,

@@ -134,6 +134,18 @@ def jobs(what: str) -> Callable[[F], F]:
     )
 
 
+def begin(what: str) -> Callable[[F], F]:
+    """Add ``--from``, with what ``checkpoint`` means."""
+    return click.option(
+        "--from",
+        "begin",
+        type=click.Choice(("checkpoint", "start", "end")),
+        default="checkpoint",
+        show_default=True,
+        help=what,
+    )
+
+
 def without(function: F) -> F:
     """Add ``--without``."""
     return click.option(
