@@ -46,7 +46,7 @@ def _no_leaked_thread() -> Iterator[None]:
 
 def _of_the_gateway(thread: threading.Thread) -> bool:
     owner = getattr(getattr(thread, "_target", None), "__self__", None)
-    return type(owner).__module__.startswith("py4j.")
+    return any(type(one).__module__.startswith(("py4j.", "pyspark.")) for one in (owner, thread))
 
 
 @pytest.fixture(scope="session")
