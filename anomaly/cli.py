@@ -23,6 +23,7 @@ from anomaly import (
     cli_top,
     cli_train,
     options,
+    options_file,
     terminal,
 )
 from anomaly.cli_errors import Commands
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@options.configuration
+@options_file.configuration
 @click.version_option(__version__, prog_name="anomaly")
 def main() -> None:
     """Learn how each user behaves from osquery's results log, and score every new action.

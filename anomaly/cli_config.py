@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from anomaly import options
+from anomaly import options, options_file
 from anomaly.terminal import print_rows, say
 
 
@@ -21,7 +21,7 @@ def config() -> None:
 
 
 @config.command()
-@options.configuration
+@options_file.configuration
 @options.output_format
 @click.pass_context
 def show(ctx: click.Context, output: str) -> None:
@@ -37,7 +37,7 @@ def show(ctx: click.Context, output: str) -> None:
     """
     from anomaly.provenance import provenance, sheet
 
-    found = provenance(ctx.default_map or {}, ctx.meta.get(options.CONFIGURATION))
+    found = provenance(ctx.default_map or {}, ctx.meta.get(options_file.CONFIGURATION))
     if output == "json":
         print_rows([setting._asdict() for setting in found], output)
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from anomaly import options
+from anomaly import options, options_file
 from anomaly.terminal import print_rows, say
 
 EXIT_PROBLEM = 21
@@ -15,7 +15,7 @@ EXIT_PROBLEM = 21
 
 
 @click.command()
-@options.configuration
+@options_file.configuration
 @options.log
 @options.olddir
 @options.max_line

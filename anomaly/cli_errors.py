@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from anomaly import options, terminal
+from anomaly import options_file, terminal
 from anomaly.errors import AnomalyError
 
 
@@ -33,7 +33,7 @@ class Explained(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the arguments: a reload reads them again."""
-        ctx.meta[options.ARGUMENTS] = list(args)
+        ctx.meta[options_file.ARGUMENTS] = list(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly import cli_train, options, options_alerts, terminal
+from anomaly import cli_train, options, options_alerts, options_file, terminal
 from anomaly.cli_errors import Explained
 from anomaly.errors import ConfigError
 
@@ -63,7 +63,7 @@ def predict(ctx: click.Context, /, output: str, fail_on: str | None, **_: object
 
 
 @click.command(cls=Explained, context_settings={"help_option_names": ["-h", "--help"]})
-@options.configuration
+@options_file.configuration
 @options.algorithm
 @options.log
 @options.olddir
@@ -162,7 +162,7 @@ def _predict(ctx: click.Context, output: str) -> Tally:
                 terminal.sink(output),
                 terminal.say,
                 alert_sinks=sinks,
-                again=lambda: _asked(options.again(ctx)),
+                again=lambda: _asked(options_file.again(ctx)),
                 notifier=Notifier.from_environment(os.environ),
             ) as follower,
             _exposed(ctx.params["metrics"], follower.board),

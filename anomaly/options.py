@@ -1,4 +1,4 @@
-"""Options that several commands share, and where their defaults come from."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from anomaly.config import DEFAULT_LOG, default_directory, load
-from anomaly.errors import ConfigError
+from anomaly.config import DEFAULT_LOG, default_directory
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,9 +20,6 @@ ALGORITHMS = ("LSTM", "OCSVM", "BOTH")
 PARTS = ("lstm", "cache", "background", "folds", "filter")
 ALARM = 25.0
 """As :data:`anomaly.records.ALARM`, which is not loaded for ``--help``."""
-
-ARGUMENTS, CONFIGURATION = "anomaly.arguments", "anomaly.configuration"
-"""What is kept with a command's context: how it was called, and with which file."""
 
 SEVERITIES = ("notice", "warning", "critical")
 
@@ -271,40 +267,6 @@ def score_format(function: F) -> F:
     )(function)
 
 
-def configuration(function: F) -> F:
-    """Add ``-c``: a file whose settings become the defaults of every command."""
-    return click.option(
-        "-c",
-        "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
-        is_eager=True,
-        expose_value=False,
-        callback=_configure,
-        help="TOML file with settings; flags and ANOMALY_* win over it. See conf/anomaly.toml.",
-    )(function)
-
-
-def again(ctx: click.Context) -> dict[str, Any]:
-    """Return a command's parameters as they would be if it were started now: flags, environment, file.
-
-    Raises
-    ------
-    ConfigError
-        The configuration file, or a setting in it, does not fit any more.
-    """
-    path = ctx.meta.get(CONFIGURATION)
-    try:
-        fresh = ctx.command.make_context(
-            ctx.info_name,
-            list(ctx.meta[ARGUMENTS]),
-            parent=ctx.parent,
-            default_map=settings(path) if path else None,
-        )
-    except click.UsageError as error:
-        raise ConfigError(f"A setting does not fit: {error.format_message()}") from error
-    return fresh.params
-
-
 class Moment(click.ParamType[int]):
     """A day or a moment, in UTC, as seconds since 1970."""
 
@@ -319,34 +281,3 @@ class Moment(click.ParamType[int]):
         except ValueError:
             self.fail(f"{value!r} is no date; write 2026-10-05 or 2026-10-05T09:30 (UTC).", param, ctx)
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
-def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
-    if path is None:
-        return
-    ctx.meta[CONFIGURATION] = path
-    ctx.default_map = _defaults(ctx.command, settings(path))
-
-
-def settings(path: Path) -> dict[str, Any]:
-    """Read a configuration file into parameters of commands.
-
-    Raises
-    ------
-    ConfigError
-        It does not fit.
-    """
-    values = load(path)
-    if "format" in values:
-        values["output"] = values.pop("format")
-    for place in {"log", "models", "state", "olddir", "suppressions"} & values.keys():
-        values[place] = os.path.expanduser(values[place])  # noqa: PTH111 - a str, as on the command line
-    if "log" in values and not os.environ.get("ANOMALY_LOG"):
-        values["logs"] = [values["log"]]
-    return values
-
-
-def _defaults(command: click.Command, values: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(command, click.Group):
-        return values
-    return {name: _defaults(inner, values) for name, inner in command.commands.items()}

@@ -67,7 +67,7 @@ def provenance(values: Mapping[str, Any], path: Path | None) -> list[Setting]:
     Parameters
     ----------
     values
-        What the configuration file says, as :func:`anomaly.options.settings` gives it.
+        What the configuration file says, as :func:`anomaly.options_file.settings` gives it.
     path
         That file, None where there is none.
 

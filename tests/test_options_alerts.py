@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from anomaly import cli_predict, options, options_alerts
+from anomaly import cli_predict, options_alerts, options_file
 
 FILE = """
 alert_on = "critical"
@@ -21,7 +21,7 @@ metrics = "127.0.0.1:9477"
 
 
 @click.command()
-@options.configuration
+@options_file.configuration
 @options_alerts.alert_on
 @options_alerts.budget
 @options_alerts.suppressions

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly import cli, cli_predict, options
+from anomaly import cli, cli_predict, options_file
 from anomaly.config import Settings
 from anomaly.errors import ConfigError
 from anomaly.provenance import hidden, line_of, provenance, sheet
@@ -91,7 +91,7 @@ def test_the_file_is_shown_with_its_line(tmp_path: Path, monkeypatch: pytest.Mon
     file = tmp_path / "anomaly.toml"
     file.write_text('# log = "/a"\n\nlog = "/b"\n"format" = "json"\nbudget = 2\n')
     monkeypatch.setenv("ANOMALY_BUDGET", "3")
-    found = {setting.name: setting for setting in provenance(options.settings(file), file)}
+    found = {setting.name: setting for setting in provenance(options_file.settings(file), file)}
     assert found["log"][1:] == ("/b", "file", f"{file}:3")
     assert found["format"][1:] == ("json", "file", f"{file}:4")
     assert found["budget"][1:] == (3.0, "environment", "ANOMALY_BUDGET")
