@@ -6,7 +6,7 @@ from functools import partial
 
 from benchmarks.speed_figures import Bar, Figures
 from benchmarks.speed_rates import ALGORITHMS
-from benchmarks.speed_single import OURS
+from benchmarks.speed_single import BACKLOG, OURS
 
 REAL, SIMULATED = "thesis", "SIMULATED"
 """The names of the two logs."""
@@ -52,15 +52,18 @@ def bars(epochs: int) -> list[Bar]:
             for method in ALGORITHMS
         ),
         *(
-            times(
-                f"LSTM live, beside the original's loop, {told}",
-                2000,
-                OURS,
-                f"peers the original's loop, {told} rate",
-            )
-            for told in ("1 epoch", f"{epochs} epochs")
+            lowest(f"{method}, live in process", 10_000, f"{REAL} {method}: one at a time rate", unit="/s")
+            for method in ALGORITHMS
         ),
-        times("LSTM live, beside Keras predict alone", 500, OURS, "peers Keras model.predict rate"),
+        *(
+            times(f"LSTM {way}, beside {told}", bound, ours, f"peers {peer} rate")
+            for way, ours in (("live on a pipe", OURS), ("in a backlog", BACKLOG))
+            for told, bound, peer in (
+                ("the original's loop, 1 epoch", 2000, "the original's loop, 1 epoch"),
+                (f"the original's loop, {epochs} epochs", 2000, f"the original's loop, {epochs} epochs"),
+                ("Keras predict alone", 500, "Keras model.predict"),
+            )
+        ),
         *(
             Bar(
                 f"parse and tokenise, of orjson's rate, {log}",

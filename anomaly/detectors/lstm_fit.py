@@ -23,7 +23,12 @@ from anomaly.tokens import Encoded
 if TYPE_CHECKING:
     from anomaly.detectors.lstm_trainer import Trainer
 
-MAX_EPOCHS = 15
+MAX_EPOCHS, MIN_EPOCHS = 15, 8
+ENOUGH = 370_000
+"""Actions to learn from, each counted as often as it is seen, before a long log has fewer than ``MAX_EPOCHS``.
+
+A step at a time learns as much from a new action as from one seen before, and a long log has the more of them.
+"""
 _FEWEST_OF_KIND = 100  # out-of-fold actions for a kind to have a rarity of its own
 
 
@@ -65,7 +70,7 @@ class LstmLearner(Learner):
             return export(nothing, counts, tokenizer, encoded, window, shares=(1.0, 1.0), cache=self.cache)
         layout = Layout.of(tokenizer, encoded.ids.shape[1])
         trainer = self._trainer(layout)
-        epochs = self.epochs or MAX_EPOCHS
+        epochs = self.epochs or min(max(ENOUGH // sum(map(len, learn)), MIN_EPOCHS), MAX_EPOCHS)
         places = layout.place(encoded.ids)
         best = trainer.fit(
             layout,

@@ -160,6 +160,19 @@ def test_early_stopping_finds_the_epochs_once(made: Made, monkeypatch: pytest.Mo
     assert learner.epochs is None
 
 
+@pytest.mark.parametrize(("enough", "epochs"), [(10_000, 5), (600, 3), (300 * 4 + 299, 4)])
+def test_a_long_log_has_fewer_epochs(
+    made: Made, monkeypatch: pytest.MonkeyPatch, enough: int, epochs: int
+) -> None:
+    """Epochs are as many as show enough actions, within bounds."""
+    monkeypatch.setattr(lstm_fit, "MAX_EPOCHS", 5)
+    monkeypatch.setattr(lstm_fit, "MIN_EPOCHS", 3)
+    monkeypatch.setattr(lstm_fit, "ENOUGH", enough)
+    learner = LstmLearner(0)
+    learner.fit(*made, [range(100), range(200, 400)], range(300, 400))
+    assert learner.epochs == epochs
+
+
 def test_the_best_epoch_is_kept(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a held-out part the network is that of its best epoch, not of the last."""
     monkeypatch.setattr(lstm_fit, "MAX_EPOCHS", 3)
