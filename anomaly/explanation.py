@@ -138,7 +138,7 @@ def _surprises(
         kind = _novelty(entry)
         if kind is None:
             kind = ReasonKind.UNEXPECTED_NEXT
-            expected = [tokenizer.text(other) for other in lstm.expected(foreseen.before[number], token)]
+            expected = [tokenizer.text(other) for other in lstm.network.expected(foreseen.before[number], token)]
         else:
             expected = _usual(entry)
         reasons.append(_reason(kind, entry, expected, bits))

@@ -185,7 +185,7 @@ def _check(tokenizer: Tokenizer, detector: Detector, fusion: Fusion) -> None:
     """Raise ValueError where parts that are sound do not fit each other."""
     sequence = detector.sequence if isinstance(detector, Both) else detector
     starts = [*(head.start for head in tokenizer.heads), tokenizer.size]
-    if isinstance(sequence, Lstm) and sequence.starts.tolist() != starts:
+    if isinstance(sequence, Lstm) and sequence.network.starts.tolist() != starts:
         raise ValueError("its network and its vocabulary do not fit each other")
     if len(fusion.weights) != len(detector.as_trained(detector.start())):
         raise ValueError("its views and their weights do not fit each other")

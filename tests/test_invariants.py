@@ -135,14 +135,16 @@ def test_2_lstm_equals_keras(actions: list[Action]) -> None:
     state = lstm.start()
     compared = 0
     for step in range(count - 1):
-        lstm._advance(state, [encoded.tokens(step)], [True])
+        lstm.network.advance(state, [encoded.tokens(step)], [True])
         for token in encoded.tokens(step + 1).ids:
             head = next(head for head in tokenizer.heads if head.start <= token < head.stop)
             column = logits[step, head.start : head.stop].astype(np.float64)
             expected = column - column.max() - np.log(np.exp(column - column.max()).sum())
-            np.testing.assert_allclose(lstm.log_probabilities(state.hidden, token), expected, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(
+                lstm.network.log_probabilities(state.hidden, token), expected, rtol=0, atol=1e-5
+            )
             share = np.exp(expected[token - head.start])
-            ((given,),) = lstm._probabilities(state.hidden[None], [Tokens((token,), ())])
+            ((given,),) = lstm.network.probabilities(state.hidden[None], [Tokens((token,), ())])
             assert given == pytest.approx(share, abs=1e-5)
             compared += 1
     assert compared > 2 * count

@@ -1,16 +1,14 @@
 """The sequence view: the surprise of each next action, by an LSTM and by counts that follow the user, in numpy.
 
-One layer (Hochreiter & Schmidhuber 1997; Keras' gate order i, f, c, o). An action enters as the sum of its
-tokens' embeddings; one softmax per column (and one for the kind) predicts the next action's tokens. What the
-network gives is mixed with the user's counts (:mod:`anomaly.detectors.counts`), so that no value costs more bits
-than its rarity and a little: an LSTM is at its most confident where it is wrong, and it does not learn any more.
+What the network (:mod:`anomaly.detectors.network`) gives is mixed with the user's counts
+(:mod:`anomaly.detectors.counts`), so that no value costs more bits than its rarity and a little: an LSTM is at its
+most confident where it is wrong, and it does not learn any more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from itertools import pairwise
 from math import isfinite, log, log2
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,7 +18,8 @@ from numpy.typing import NDArray
 from anomaly.calibration import Tail
 from anomaly.detectors.counts import Counts, CountState
 from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Detector, Evidence
-from anomaly.detectors.lstm_state import Entry, LstmState
+from anomaly.detectors.lstm_state import Entry, Floats, LstmState
+from anomaly.detectors.network import Network, check_floats
 from anomaly.tokens import Tokens
 
 MIX = 0.2
@@ -28,11 +27,6 @@ MIX = 0.2
 
 FOREIGN_MIX = 0.8
 """Weight of the counts where the user is weighed against others: what does not follow the user's drift harms."""
-
-_ENTERING = 512
-"""Actions of which is remembered what they add to the gates: half a megabyte."""
-
-Floats = NDArray[np.float32]
 
 
 class Foreseen(NamedTuple):
@@ -49,18 +43,8 @@ class Lstm(Detector):
 
     Parameters
     ----------
-    kernel
-        Embedding of each token already multiplied by the input weights, shape (tokens, 4 units).
-    recurrent
-        Weights of the hidden state, shape (units, 4 units).
-    bias
-        Shape (4 units,).
-    output
-        Weights of the softmaxes, one row a token, shape (tokens, units).
-    output_bias
-        Shape (tokens,).
-    starts
-        First token of each column's softmax, ascending, and one past the last: shape (columns + 1,).
+    kernel, recurrent, bias, output, output_bias, starts
+        The network: see :class:`~anomaly.detectors.network.Network`.
     counts
         The user's counts, and what others do.
     rarity
@@ -96,23 +80,12 @@ class Lstm(Detector):
         *,
         cache: bool = True,
     ) -> None:
-        units, size = len(recurrent), len(output)
-        shapes: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
-            "kernel": (kernel, (size, 4 * units)),
-            "recurrent": (recurrent, (units, 4 * units)),
-            "bias": (bias, (4 * units,)),
-            "output": (output, (size, units)),
-            "output_bias": (output_bias, (size,)),
-            "hidden": (hidden, (units,)),
-            "cell": (cell, (units,)),
-        }
-        for name, (array, shape) in shapes.items():
-            if array.shape != shape or array.dtype != np.float32:
-                raise ValueError(f"{name} has shape {array.shape} of {array.dtype}, not {shape} of float32")
-        if window.dtype != np.int32 or recent.dtype != np.float64 or starts.dtype != np.int32:
-            raise ValueError("the window and the columns are of other types")
-        if starts[0] != 1 or starts[-1] != size or not (np.diff(starts) > 0).all():
-            raise ValueError("the columns do not cover the vocabulary")
+        network = Network(kernel, recurrent, bias, output, output_bias, starts)
+        size = len(output)
+        for name, array in (("hidden", hidden), ("cell", cell)):
+            check_floats(name, array, (network.units,))
+        if window.dtype != np.int32 or recent.dtype != np.float64:
+            raise ValueError("the window is of other types")
         if len(counts.own) != size or (counts.starts != starts).any():
             raise ValueError("the counts are of another vocabulary")
         if window.ndim != 2 or len(window) != len(recent) or not ((window >= 0) & (window < size)).all():
@@ -121,8 +94,7 @@ class Lstm(Detector):
             raise ValueError("the window holds an action of no token")
         if not all(0.0 <= share <= 1.0 for share in shares):
             raise ValueError("the weights of the counts are none")
-        self.kernel, self.recurrent, self.bias = kernel, recurrent, bias
-        self.output, self.output_bias, self.starts = output, output_bias, starts
+        self.network = network
         self.counts = counts
         self.rarity = rarity
         self._rarity = [Tail.from_array(array) for array in rarity]
@@ -130,14 +102,7 @@ class Lstm(Detector):
             raise ValueError("the kinds and their rarities do not pair up")
         self.hidden, self.cell, self.recent, self.window, self.shares = hidden, cell, recent, window, shares
         self.cache = cache
-        self._units = units
-        self._recurrent = _gates(recurrent)
-        self._ones = np.ones(3 * units, dtype=np.float32)  # a number would have to become an array each time
-        self._entering: dict[tuple[int, ...], Floats] = {}
         self._trained = counts.start()
-        column = np.searchsorted(starts, np.arange(size), side="right") - 1
-        self._column: list[int] = np.maximum(column, 0).tolist()
-        self._bounds: list[tuple[int, int]] = list(pairwise(starts.tolist()))
 
     def start(self) -> LstmState:
         """Return the state that training ended in."""
@@ -158,7 +123,7 @@ class Lstm(Detector):
             entries = [self._entry(entry) for entry in saved["entries"]]
         except OverflowError as error:  # a whole number beyond any float
             raise ValueError("the saved state holds no such number") from error
-        if hidden.shape != (self._units,) or cell.shape != (self._units,):
+        if hidden.shape != (self.network.units,) or cell.shape != (self.network.units,):
             raise ValueError("the saved state is of another network")
         if not (np.isfinite(hidden).all() and np.isfinite(cell).all()):
             raise ValueError("the saved state holds no numbers")
@@ -174,8 +139,8 @@ class Lstm(Detector):
         bits would follow the mixture of kinds, and a quiet hour look like an intruder. Where other users are
         known, there are two views: :meth:`LstmState.foreign`.
         """
-        before = self._advance(state, batch, admit)
-        given = self._probabilities(before, batch)
+        before = self.network.advance(state, batch, admit)
+        given = self.network.probabilities(before, batch)
         bits, shares, views = [], [], []
         for tokens, let_in, network in zip(batch, admit, given, strict=True):
             surprise, share = self._judge_one(state, tokens, tuple(network), admit=let_in)
@@ -254,9 +219,9 @@ class Lstm(Detector):
     def _entry(self, saved: Sequence[Any]) -> Entry:
         rarity, foreign, tokens, nats, network = saved
         keys = tuple((int(token), int(mark)) for token, mark in tokens)
-        if not keys or not all(0 < token < len(self.output) for token, _ in keys):
+        if not keys or not all(0 < token < len(self.network.output) for token, _ in keys):
             raise ValueError("the saved window is of another vocabulary")
-        if keys[0][0] >= self.starts[1] or len(network) not in (0, len(keys)):
+        if keys[0][0] >= self.network.starts[1] or len(network) not in (0, len(keys)):
             raise ValueError("the saved window does not pair up")
         known = tuple(map(float, nats)) if self.counts.others else ()
         if len(known) != (len(keys) if self.counts.others else 0):
@@ -269,92 +234,13 @@ class Lstm(Detector):
             raise ValueError("the saved window holds no probabilities")
         return entry
 
-    def _advance(self, state: LstmState, batch: Sequence[Tokens], admit: Sequence[bool]) -> Floats:
-        """Move the cell past actions; return the hidden state before each, shape (actions, units)."""
-        units, recurrent = self._units, self._recurrent
-        states = np.empty((len(batch) + 1, units), dtype=np.float32)
-        states[0] = hidden = state.hidden
-        cell, ones = state.cell.copy(), self._ones
-        gates, squashed, candidate, let_in, keep, let_out, shown = state.scratch
-        for tokens, let, after in zip(batch, admit, states[1:], strict=True):
-            if not let:
-                after[:] = hidden
-                continue
-            entering = self._entering.get(tokens.ids)
-            if entering is None:
-                entering = self._enter(tokens.ids)
-            np.dot(hidden, recurrent, out=gates)
-            np.add(gates, entering, out=gates)
-            np.exp(squashed, out=squashed)
-            np.add(squashed, ones, out=squashed)
-            np.reciprocal(squashed, out=squashed)
-            np.tanh(candidate, out=candidate)
-            np.multiply(candidate, let_in, out=candidate)
-            np.multiply(cell, keep, out=cell)
-            np.add(cell, candidate, out=cell)
-            np.tanh(cell, out=shown)
-            hidden = np.multiply(let_out, shown, out=after)
-        state.hidden, state.cell = hidden.copy(), cell
-        return states[:-1]
-
-    def _enter(self, ids: tuple[int, ...]) -> Floats:
-        """Return what an action adds to the gates, in the order of ``_recurrent``, and remember it."""
-        total = self.bias.copy()
-        for token in ids:
-            total += self.kernel[token]
-        if len(self._entering) >= _ENTERING:
-            self._entering.clear()
-        entering = self._entering[ids] = _gates(total)
-        return entering
-
-    def _probabilities(self, before: Floats, batch: Sequence[Tokens]) -> list[list[float]]:
-        """Return what the network gives each token within its column, by action.
-
-        Column by column, so that no softmax is larger than it must be, and vector by vector: as one product of
-        matrices, the last bits would depend on how many there are.
-        """
-        columns: dict[int, list[tuple[int, int, int]]] = {}
-        found = []
-        for number, tokens in enumerate(batch):
-            found.append([0.0] * len(tokens.ids))
-            for place, token in enumerate(tokens.ids):
-                columns.setdefault(self._column[token], []).append((number, place, token))
-        for column, asked in columns.items():
-            start, stop = self._bounds[column]
-            output, bias = self.output[start:stop], self.output_bias[start:stop]
-            if len(asked) == 1:
-                number, place, token = asked[0]
-                found[number][place] = _softmax(np.dot(output, before[number]), bias, token - start)
-                continue
-            numbers, places, chosen = zip(*asked, strict=True)
-            logits = np.matmul(output, before[list(numbers), :, None])[:, :, 0]
-            logits += bias
-            logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
-            powers = np.exp(logits, out=logits)
-            shares = powers[np.arange(len(asked)), np.array(chosen) - start] / np.add.reduce(powers, axis=1)
-            for number, place, share in zip(numbers, places, shares.tolist(), strict=True):
-                found[number][place] = share
-        return found
-
-    def log_probabilities(self, hidden: Floats, token: int) -> Floats:
-        """Return the log-softmax over the column that a token belongs to (natural logarithm)."""
-        start, stop = self._bounds[self._column[token]]
-        logits = self.output[start:stop] @ hidden
-        logits += self.output_bias[start:stop]
-        logits -= logits.max()
-        return np.asarray(logits - np.log(np.exp(logits).sum()), dtype=np.float32)
-
-    def expected(self, hidden: Floats, token: int, most: int = 3) -> list[int]:
-        """Return the tokens that the network would rather have seen in this token's column, best first."""
-        start, _ = self._bounds[self._column[token]]
-        best = np.argsort(-self.log_probabilities(hidden, token), kind="stable")[: most + 1] + start
-        return [int(other) for other in best if other != token][:most]
-
     def arrays(self) -> Arrays:
         """Return what was learned."""
         counts = {"own": self.counts.own, "prior": self.counts.prior, "others": np.array([self.counts.others])}
         switches = {"shares": np.array(self.shares), "cache": np.array([self.cache])}
-        return {name: getattr(self, name) for name in _ARRAYS} | counts | switches
+        learned = {name: getattr(self.network, name) for name in _NETWORK}
+        learned |= {name: getattr(self, name) for name in _OWN}
+        return learned | counts | switches
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Lstm:
@@ -363,42 +249,12 @@ class Lstm(Detector):
         mix, foreign_mix = arrays["shares"].tolist()
         cache = bool(arrays["cache"][0])
         return cls(
-            **{name: arrays[name] for name in _ARRAYS}, counts=counts, shares=(mix, foreign_mix), cache=cache
+            **{name: arrays[name] for name in (*_NETWORK, *_OWN)},
+            counts=counts,
+            shares=(mix, foreign_mix),
+            cache=cache,
         )
 
 
-def _gates(arrays: Floats) -> Floats:
-    """Put gates, the last axis, in the order i, f, o, c, and take the first three by their negative.
-
-    Each gate is ``1 / (1 + exp(-x))``; so one exponential serves three of them, as it comes.
-    """
-    units = arrays.shape[-1] // 4
-    gates = np.concatenate(
-        [arrays[..., : 2 * units], arrays[..., 3 * units :], arrays[..., 2 * units : 3 * units]], -1
-    )
-    squashed = gates[..., : 3 * units]
-    np.negative(squashed, out=squashed)
-    return gates
-
-
-def _softmax(logits: Floats, bias: Floats, place: int) -> float:
-    """Return one entry of a softmax; changes the logits."""
-    np.add(logits, bias, out=logits)
-    np.subtract(logits, np.maximum.reduce(logits), out=logits)
-    powers = np.exp(logits, out=logits)
-    return float(powers[place] / np.add.reduce(powers))
-
-
-_ARRAYS = (
-    "kernel",
-    "recurrent",
-    "bias",
-    "output",
-    "output_bias",
-    "starts",
-    "rarity",
-    "hidden",
-    "cell",
-    "recent",
-    "window",
-)
+_NETWORK = ("kernel", "recurrent", "bias", "output", "output_bias", "starts")
+_OWN = ("rarity", "hidden", "cell", "recent", "window")

@@ -166,5 +166,5 @@ def test_probabilities_do_not_depend_on_how_many() -> None:
     draw, lstm = np.random.default_rng(5), AMONG.sequence
     batch = [Tokens((token,), ()) for token in draw.integers(1, SIZE, 500).tolist()]
     hidden = np.tanh(draw.normal(size=(500, UNITS))).astype(np.float32)
-    alone = [lstm._probabilities(hidden[n : n + 1], batch[n : n + 1])[0] for n in range(500)]
-    assert lstm._probabilities(hidden, batch) == alone
+    alone = [lstm.network.probabilities(hidden[n : n + 1], batch[n : n + 1])[0] for n in range(500)]
+    assert lstm.network.probabilities(hidden, batch) == alone

@@ -298,23 +298,6 @@ def test_unfit_counts_are_refused(lstm: Lstm) -> None:
             lstm.resume(saved(), unfit)
 
 
-def test_log_probabilities(lstm: Lstm) -> None:
-    """Each column's probabilities add up to one, and no two columns mix."""
-    state = lstm.start()
-    found = [lstm.log_probabilities(state.hidden, token) for token in range(1, SIZE)]
-    assert [float(np.exp(part).sum()) for part in found] == pytest.approx([1.0] * (SIZE - 1), abs=1e-6)
-    assert [len(part) for part in found] == [3] * 3 + [5] * 5 + [3] * 3
-
-
-def test_expected(lstm: Lstm) -> None:
-    """What the network would rather have seen is the column's most probable tokens, without the one seen."""
-    hidden = lstm.start().hidden
-    ranked = (np.argsort(-lstm.log_probabilities(hidden, 4), kind="stable") + 4).tolist()
-    for token in range(4, 9):
-        assert lstm.expected(hidden, token) == [other for other in ranked if other != token][:3]
-        assert lstm.expected(hidden, token, most=1) == [other for other in ranked if other != token][:1]
-
-
 CHANGES: dict[str, Callable[[Arrays], Arrays]] = {
     **{
         name: lambda a, name=name: {name: a[name][:-1]}  # type: ignore[misc]

@@ -202,7 +202,7 @@ def test_the_state_is_after_the_window(made: Made, lstm: Lstm) -> None:
     state = Lstm.from_arrays(
         lstm.arrays() | {n: np.zeros(lstm_trainer.UNITS, np.float32) for n in ("hidden", "cell")}
     ).start()
-    lstm._advance(state, encoded.batch(range(300, 400)), [True] * 100)
+    lstm.network.advance(state, encoded.batch(range(300, 400)), [True] * 100)
     assert state.hidden.tolist() == lstm.hidden.tolist()
     assert state.cell.tolist() == lstm.cell.tolist()
 
