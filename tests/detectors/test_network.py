@@ -17,8 +17,18 @@ STARTS = np.array([1, 4, 9, 12], dtype=np.int32)
 def network() -> Network:
     """Give a network of 5 units over a kind (tokens 1 to 3) and two columns (4 to 8, 9 to 11)."""
     draw = np.random.default_rng(4)
-    shapes = ((SIZE, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,), (SIZE, UNITS), (SIZE,))
-    return Network(*(draw.normal(size=shape).astype(np.float32) for shape in shapes), STARTS)
+
+    def normal(*shape: int) -> Floats:
+        return draw.normal(size=shape).astype(np.float32)
+
+    weights = (
+        normal(SIZE, 4 * UNITS),
+        normal(UNITS, 4 * UNITS),
+        normal(4 * UNITS),
+        normal(SIZE, UNITS),
+        normal(SIZE),
+    )
+    return Network(*weights, STARTS)
 
 
 @pytest.fixture
