@@ -10,9 +10,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from anomaly.atomic import replace
 from anomaly.errors import StateError, StateRefused
 from anomaly.trust import refusal
 
@@ -93,18 +94,7 @@ def write(folder: int, name: str, data: bytes) -> None:
 
     It is not waited for until it is on the disk: after a power failure it may be empty, and it is not worth more.
     """
-    temporary = f"{name}{TEMPORARY}"
-    with suppress(FileNotFoundError):
-        os.unlink(temporary, dir_fd=folder)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600, dir_fd=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(temporary, dir_fd=folder)
-        raise
+    replace(folder, name, data, temporary=f"{name}{TEMPORARY}", lasting=False)
 
 
 def holder(folder: int, name: str) -> int | None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from anomaly.atomic import replace
 from anomaly.errors import ModelRefused
 from anomaly.trust import refusal
 
@@ -124,19 +125,5 @@ def _upto(descriptor: int, size: int) -> bytes:
 
 def write_file(folder: int, name: str, data: bytes) -> None:
     """Replace a file in one step, so that a reader sees the old one or the new one, whole."""
-    temporary = f".{name}.{os.getpid()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with suppress(FileNotFoundError):
-        os.unlink(temporary, dir_fd=folder)  # left by a process of the same number that was killed
-    descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)
-        raise
+    replace(folder, name, data, temporary=f".{name}.{os.getpid()}", lasting=True)
     os.fsync(folder)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from anomaly.atomic import replace
 from anomaly.errors import StateLocked, StateRefused
 from anomaly.trust import make_private, refusal
 
@@ -38,7 +39,8 @@ POSITION = re.compile(rb"([0-9]{20}) ([0-9]{10})")
 NAME = re.compile(r"([0-9]{20})\.seg")
 """What a segment is called."""
 
-_FRESH = ".new"
+FRESH = ".new"
+"""What a segment is called while it is written."""
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -198,7 +200,7 @@ class Spool:
     def _found(self) -> dict[str, _Segment]:
         """Return the segments, in order."""
         with suppress(FileNotFoundError):
-            os.unlink(_FRESH, dir_fd=self._folder)
+            os.unlink(FRESH, dir_fd=self._folder)
         found = {}
         for name in sorted(filter(NAME.fullmatch, os.listdir(self._folder))):
             status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
@@ -210,7 +212,7 @@ class Spool:
         # Behind what was handed on last, too: the cursor must never mean another segment.
         last = max((int(name[:20]) for name in self._segments), default=self._cursor[0])
         name = f"{last + 1:020}.seg"
-        replace(self._folder, name, segment)
+        replace(self._folder, name, segment, temporary=FRESH, lasting=True)
         self._segments[name] = _Segment(len(segment), segment.count(b"\n"))
 
     @property
@@ -277,19 +279,3 @@ def _folder(directory: Path) -> int:
 
 def _unusable(path: Path, error: OSError) -> StateRefused:
     return StateRefused(f"{path} cannot be used for alerts that wait: {error.strerror}. Move it away.")
-
-
-def replace(folder: int, name: str, data: bytes) -> None:
-    """Write a file that is whole under its name, or not there."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(_FRESH, flags, 0o600, dir_fd=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(_FRESH, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        with suppress(FileNotFoundError):
-            os.unlink(_FRESH, dir_fd=folder)
-        raise

@@ -9,8 +9,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from anomaly.atomic import replace
 from anomaly.identity import keys
-from anomaly.sinks.spool import CURSOR, LOCK, NAME, POSITION, REFUSED, Spool, replace
+from anomaly.sinks.spool import CURSOR, FRESH, LOCK, NAME, POSITION, REFUSED, Spool
 from anomaly.sinks.visible import visible
 from anomaly.state_files import opened, read
 
@@ -72,7 +73,7 @@ def take_out(path: Path, user: str) -> None:
             lines = lines[_rewound(folder, path.name) :]
         rest = b"".join(line for line in lines if not is_of(line, user))
         if rest:
-            replace(folder, path.name, rest)
+            replace(folder, path.name, rest, temporary=FRESH, lasting=True)
         else:
             os.unlink(path.name, dir_fd=folder)
         os.fsync(folder)
