@@ -44,9 +44,9 @@ def test_it_waits_for_the_disk_where_that_is_asked(folder: int, monkeypatch: pyt
     rename = os.replace
     monkeypatch.setattr(os, "fsync", lambda _: order.append("fsync"))
 
-    def noted(*names: str, **folders: int) -> None:
+    def noted(one: str, other: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         order.append("replace")
-        rename(*names, **folders)
+        rename(one, other, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(os, "replace", noted)
     replace(folder, "x", b"1", temporary=".x", lasting=True)
