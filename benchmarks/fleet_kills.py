@@ -164,7 +164,7 @@ def states(checkpoint: Path) -> dict[str, str]:
 
 
 def print_states(checkpoint: str) -> None:
-    """Print a digest of each key's state: where it stands, its window, what it learned, the newest action's time."""
+    """Print a digest of each key's state: where it stands, its window, what it learned, the newest time."""
     from pyspark.sql import SparkSession  # noqa: PLC0415 - only here
 
     from anomaly.fleet.score import _PROVIDER  # noqa: PLC0415 - the same
@@ -189,7 +189,7 @@ def bytes_or_text(value: object) -> object:
 
 @contextmanager
 def mock_topic(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, Callable[[int], None]]]:
-    """Give the address of a topic of librdkafka's mock broker, and what sends a part of all that has arrived to it.
+    """Give the address of a topic of librdkafka's mock broker, and what sends a part of what has arrived to it.
 
     The broker keeps some 5 MB of each partition, of which there are four; so it is given as much as fits alone.
     """

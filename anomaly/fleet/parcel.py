@@ -38,6 +38,9 @@ class Parcel(msgspec.Struct, array_like=True):
     entries: list[Entry]
 
 
+Dated = tuple[int, str, Action]
+"""When, the event's id, and the action."""
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Parcel)
 _PLAIN, _ESCAPED = b"m", b"j"
@@ -58,18 +61,21 @@ def unpack(data: bytes) -> Parcel:
     return msgspec.convert(json.loads(data[1:]), Parcel)
 
 
-def in_order(parcels: Iterable[Parcel]) -> list[tuple[int, str, Action]]:
+def in_order(parcels: Iterable[Parcel]) -> list[Dated]:
     """Return all actions with time and event id: by time, and as they stand in their streams where it is equal.
 
     Within a stream the order is never changed: ``when`` does not go back there.
     """
     rows = [
-        (entry.when, parcel.rank, parcel.stream, entry.offset, entry.number, parcel.file, entry.action)
+        (entry.when, parcel.rank, parcel.stream, entry.offset, entry.number, parcel, entry)
         for parcel in parcels
         for entry in parcel.entries
     ]
     rows.sort(key=lambda row: row[:5])
-    return [
-        (when, f"{file}:{offset}:{number}" if number else f"{file}:{offset}", action)
-        for when, _, _, offset, number, file, action in rows
-    ]
+    return [dated(row[5], row[6]) for row in rows]
+
+
+def dated(parcel: Parcel, entry: Entry) -> Dated:
+    """Return an entry as it is scored."""
+    when, offset, number, action = entry
+    return when, f"{parcel.file}:{offset}:{number}" if number else f"{parcel.file}:{offset}", action

@@ -76,6 +76,10 @@ class RemoteFiles(Files):
         self.mark(name)
         return bytes(self._asked(lambda: self._system.open_input_file(f"{self._root}/{name}").readall()))
 
+    def open(self, name: str) -> Any:  # noqa: ANN401 - pyarrow has no types
+        """Return a file as a stream, of any size."""
+        return self._asked(lambda: self._system.open_input_file(f"{self._root}/{name}"))
+
     def mark(self, name: str) -> object:
         """Return size and time."""
         from pyarrow import fs  # noqa: PLC0415 - only where it is needed

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,7 @@ ALL = keys_by("local", ["alice", "bob@ws2"])
 
 def read(content: bytes, name: str = "file:/in/a.log") -> list[Row]:
     """Read a file."""
-    return list(read_file(content, name, 1, Parser(Known(())), ALL))
+    return list(read_file(BytesIO(content), name, 1, Parser(Known(())), ALL))
 
 
 def parcels(rows: list[Row]) -> list[Parcel]:
