@@ -86,15 +86,16 @@ def query(
     cores: int,
     master: str = "",
     source: str = "",
+    more: dict[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `anomaly fleet score` on what has arrived, or on another source."""
+    """Start `anomaly fleet score` on what has arrived or on another source, with more in its environment."""
     words = ["--from", source or folder / arrivals(asked), "--models", models, "--to", folder / f"{name}-out"]
     words += ["--checkpoint", folder / f"{name}-checkpoint", "--metrics", folder / f"{name}.json"]
     words += ["--trigger", "available-now", "--files", str(asked.users)]
     settings = ["--conf spark.ui.enabled=false", f"--conf spark.sql.shuffle.partitions={2 * cores}"]
     master = master or f"local[{cores}]"
     submit = " ".join([f"--master {master}", "--driver-memory 2g", *settings, "pyspark-shell"])
-    environment = os.environ | {"PYSPARK_SUBMIT_ARGS": submit, "OPENBLAS_NUM_THREADS": "1"}
+    environment = os.environ | {"PYSPARK_SUBMIT_ARGS": submit, "OPENBLAS_NUM_THREADS": "1"} | (more or {})
     log = (folder / f"{name}.log").open("ab")
     return subprocess.Popen([*SCORE, *map(str, words)], env=environment, stderr=log, stdout=log)
 

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,25 @@ def one_of(
 ) -> str:
     """Kill one of a cluster's processes amid the second batch; the query is to go on by itself."""
     name = f"lost-{asked.users}-{time.time_ns()}"
-    process = query(folder, models, asked, name, 2, CLUSTER)
+    more = {"SPARK_HOME": str(home(folder)), "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = query(folder, models, asked, name, 2, CLUSTER, more=more)
     wait_amid(folder / f"{name}-checkpoint", process, 1)
     kill(of(psutil.Process(process.pid))[:1])
     _ended(process, folder / f"{name}.log")
     return name
+
+
+def home(folder: Path) -> Path:
+    """Give Spark a home of links: a local cluster's workers write below it, and start what lies in it."""
+    spark = find_spec("pyspark")
+    assert spark is not None and spark.origin is not None  # noqa: S101, PT018 - it is installed
+    place = folder / "spark-home"
+    place.mkdir(exist_ok=True)
+    for name in ("bin", "jars", "python", "sbin"):
+        link = place / name
+        if not link.exists():
+            link.symlink_to(Path(spark.origin).parent / name)
+    return place
 
 
 def _ended(process: subprocess.Popen[bytes], log: Path) -> None:

@@ -32,7 +32,7 @@ NAMES = ["../../etc/passwd", "a/b", "nul\0nul", "x" * (1 << 20), "\ud800", "", "
 
 
 def ship(folder: Path, lines: list[bytes], event: Event) -> int:
-    """Write files of every kind, and return how many lines in them can be scored, but for those of cut archives."""
+    """Write files of every kind, and return how many lines can be scored, but for those of cut archives."""
     folder.mkdir()
     plain = b"".join(line + b"\n" for line in lines[:50])
     (folder / "sound.log").write_bytes(plain)
@@ -54,10 +54,16 @@ def ship(folder: Path, lines: list[bytes], event: Event) -> int:
     return 4 * 50 + len(NAMES) - 1 + 2
 
 
+def forget_commit(checkpoint: Path) -> None:
+    """Leave a batch as a kill before its commit does."""
+    for name in ("0", ".0.crc"):
+        (checkpoint / "commits" / name).unlink()
+
+
 def test_no_file_ends_the_query(
     spark: SparkSession, fleet_models: Path, lines: list[bytes], event: Event, tmp_path: Path
 ) -> None:
-    """What is readable is scored, and the rest is counted, and named where it is a file."""
+    """What is readable is scored, and the rest is counted, and named; a file that has vanished ends nothing."""
     expected = ship(tmp_path / "in", lines, event)
     words = ["--from", tmp_path / "in", "--models", fleet_models, "--to", tmp_path / "out"]
     words += [
@@ -80,12 +86,20 @@ def test_no_file_ends_the_query(
     assert row["skipped"] == {
         "empty": 1,
         "not_json": 2,
-        "truncated": 1,
+        "truncated": 3,
         "not_a_result": 1,
         "too_long": 3,
         "broken_archive": 3,
     }
     names = ["cut.log.gz", "cut.log.zst", "no.log.gz"]
     assert row["files"] == [f"broken_archive file:{tmp_path}/in/{name}" for name in names]
+    said = ended.output
     for name in names:
-        assert f"Batch 0: file:{tmp_path}/in/{name} is cut or broken: it was read up to there\n" in ended.output
+        assert f"Batch 0: file:{tmp_path}/in/{name} is cut or broken: it was read up to there\n" in said
+
+    forget_commit(tmp_path / "checkpoint")
+    (tmp_path / "in" / "sound.log").unlink()
+    ended = CliRunner().invoke(score, list(map(str, words)))
+    assert ended.exit_code == 0, ended.output
+    again = json.loads((tmp_path / "metrics").read_text().splitlines()[1])
+    assert (again["batch"], again["actions"]) == (0, row["actions"] - 50)
