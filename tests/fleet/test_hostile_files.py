@@ -54,10 +54,11 @@ def ship(folder: Path, lines: list[bytes], event: Event) -> int:
     return 4 * 50 + len(NAMES) - 1 + 2
 
 
-def forget_commit(checkpoint: Path) -> None:
-    """Leave a batch as a kill before its commit does."""
-    for name in ("0", ".0.crc"):
-        (checkpoint / "commits" / name).unlink()
+def forget(checkpoint: Path, out: Path) -> None:
+    """Leave the first batch as a kill before its commit does."""
+    for folder in (checkpoint / "commits", out / "_spark_metadata"):
+        for name in ("0", ".0.crc"):
+            (folder / name).unlink()
 
 
 def test_no_file_ends_the_query(
@@ -97,7 +98,7 @@ def test_no_file_ends_the_query(
     for name in names:
         assert f"Batch 0: file:{tmp_path}/in/{name} is cut or broken: it was read up to there\n" in said
 
-    forget_commit(tmp_path / "checkpoint")
+    forget(tmp_path / "checkpoint", tmp_path / "out")
     (tmp_path / "in" / "sound.log").unlink()
     ended = CliRunner().invoke(score, list(map(str, words)))
     assert ended.exit_code == 0, ended.output
