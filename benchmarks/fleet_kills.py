@@ -100,8 +100,7 @@ def _ended(process: subprocess.Popen[bytes], log: Path) -> None:
 
 def executors(driver: psutil.Process) -> list[psutil.Process]:
     """Return the JVMs of a local cluster's executors."""
-    below = driver.children(recursive=True)
-    return [one for one in below if any("CoarseGrainedExecutorBackend" in word for word in one.cmdline())]
+    return [one for one in driver.children(recursive=True) if "CoarseGrainedExecutorBackend" in _words(one)]
 
 
 def pythons(driver: psutil.Process) -> list[psutil.Process]:
@@ -111,6 +110,13 @@ def pythons(driver: psutil.Process) -> list[psutil.Process]:
     before = {one: one.cpu_times().user for one in workers}
     time.sleep(0.3)
     return sorted(workers, key=lambda one: before[one] - one.cpu_times().user)
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended
+        return ""
 
 
 def wait_amid(checkpoint: Path, process: subprocess.Popen[bytes], number: int) -> None:
