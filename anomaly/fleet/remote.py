@@ -54,7 +54,7 @@ class LocalFiles(Files):
 
     def mark(self, name: str) -> object:
         """Return inode, size and time."""
-        status = (self._directory / name).stat()
+        status = (self._directory / name).lstat()
         return status.st_ino, status.st_size, status.st_mtime_ns
 
 
