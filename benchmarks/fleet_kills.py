@@ -34,7 +34,6 @@ KILLS = 3
 CLUSTER = "local-cluster[2,1,1024]"
 """Two executors of one core and 1 GiB each, in processes of their own."""
 
-_VALUES = ("mark", "standing", "learned")
 _HEAD = "| killed | from | kills | actions | lost | repeated | users with equal scores | keys with equal state |"
 
 
@@ -185,7 +184,7 @@ def states(checkpoint: Path) -> dict[str, str]:
 
 
 def print_states(checkpoint: str) -> None:
-    """Print a digest of each key's state: where it stands, its window, what it learned, the newest time."""
+    """Print a digest of each key's state: of all that is in the store of a key but for stamps."""
     from pyspark.sql import SparkSession  # noqa: PLC0415 - only here
 
     from anomaly.fleet.score import _PROVIDER  # noqa: PLC0415 - the same
@@ -193,7 +192,8 @@ def print_states(checkpoint: str) -> None:
     session = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
     session.conf.set("spark.sql.streaming.stateStore.providerClass", _PROVIDER)
     digests: dict[str, Any] = {}
-    for name in _VALUES:
+    (operator,) = session.read.format("state-metadata").load(checkpoint).collect()
+    for name in sorted(one["stateName"] for one in json.loads(operator.operatorProperties)["stateVariables"]):
         reader = session.read.format("statestore").option("path", checkpoint).option("stateVarName", name)
         for row in sorted(reader.load().collect(), key=lambda row: str(row.key[0])):
             values = [value for field, value in row.value.asDict().items() if field != "stamp"]  # drawn by lot
