@@ -18,7 +18,7 @@ class Entry(NamedTuple):
     """One action, and its place."""
 
     when: int
-    """The latest time in its stream so far, in seconds since 1970 UTC: no entry is before its predecessor."""
+    """The latest time of its key in the stream so far, in seconds since 1970 UTC: it never goes back."""
     offset: int
     """Where its line is."""
     number: int

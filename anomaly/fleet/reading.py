@@ -85,7 +85,8 @@ class Gathering:
     def __init__(self, parser: Parser, key: Key, rank: int, stream: str, file: str = "") -> None:
         self._parser, self._key = parser, key
         self._rank, self._stream, self.file = rank, stream, file
-        self._when = self._held = self._size = 0
+        self._last = self._held = self._size = 0
+        self._when: dict[str, int] = {}  # of each key: hosts whose clocks differ may share a stream
         self._entries: dict[str, list[Entry]] = {}
         self.skipped: Counter[str] = Counter()
 
@@ -103,9 +104,10 @@ class Gathering:
                 yield from self.flush()
 
     def _take(self, offset: int, number: int, action: Action) -> None:
-        self._when = max(self._when, action.time)
+        self._last = action.time or self._last  # what has no time is of its predecessor's, whosever that is
         key = self._key(action.host, action.user)
-        self._entries.setdefault(key, []).append(Entry(self._when, offset, number, action))
+        when = self._when[key] = max(self._when.get(key, 0), self._last)
+        self._entries.setdefault(key, []).append(Entry(when, offset, number, action))
         self._held += 1
 
     def flush(self) -> Iterator[Row]:

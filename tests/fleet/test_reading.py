@@ -57,6 +57,14 @@ def test_time_does_not_go_back_in_a_stream(event: Event) -> None:
     assert [entry.action.time for entry in parcel.entries] == [100, 50, 0, 120]
 
 
+def test_one_users_clock_is_not_anothers(event: Event) -> None:
+    """Who is dated a year ahead ages nobody else in the stream; what has no time is of its predecessor's."""
+    given = (("alice", 10**9), ("bob", 100), ("alice", 200), ("bob", 0), ("bob", 300), ("bob", 50))
+    log = b"\n".join(event(user, time=time, command=str(time)) for user, time in given)
+    times = {p.entries[0].action.user: [entry.when for entry in p.entries] for p in parcels(read(log))}
+    assert times == {"alice": [10**9, 10**9], "bob": [100, 200, 300, 300]}
+
+
 def test_what_cannot_be_read_is_counted(event: Event) -> None:
     """Each line that is no result, a line without end and a broken archive are counted by their reasons."""
     log = event() + b"\nno JSON\n\nseverity=0 location=a\n" + b"x" * (1 << 20) + b"x\n" + event()
