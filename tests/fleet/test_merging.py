@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from anomaly.fleet import merging
 from anomaly.fleet.merging import pieces
-from anomaly.fleet.parcel import Entry, Parcel, in_order, pack
+from anomaly.fleet.parcel import Entry, Parcel, in_order, pack, unpack
 from anomaly.osquery import Action
 
 LENGTHS = st.lists(st.lists(st.integers(0, 9), max_size=12), max_size=6)
@@ -40,8 +40,12 @@ def test_what_is_merged_is_held_by_pieces(monkeypatch: pytest.MonkeyPatch) -> No
     """No piece has more actions or bytes than it may, and a parcel is opened when it is its turn alone."""
     given = [pack(one) for one in parcels([[3] * 100, [3] * 100], 10)]
     opened: list[int] = []
-    unpack = merging.unpack
-    monkeypatch.setattr(merging, "unpack", lambda data: opened.append(len(data)) or unpack(data))
+
+    def counted(data: bytes) -> Parcel:
+        opened.append(len(data))
+        return unpack(data)
+
+    monkeypatch.setattr(merging, "unpack", counted)
     first = next(found := pieces(given, 0))
     assert len(first) == 1  # as much as fills no room
     assert len(opened) <= len(given) + 2  # each to be put away, and one of each stream

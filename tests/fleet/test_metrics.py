@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
@@ -9,7 +11,7 @@ from anomaly.fleet.metrics import batch_row
 
 def test_a_batch_is_told_as_one_row() -> None:
     """A batch's row says what was scored, what was skipped and why, and how fast that was; nothing is None."""
-    observed = {
+    observed: dict[str, dict[str, Any]] = {
         "parsed": {"actions": 50, "not_json": 2, "empty": None, "files": ["missing_file file:/in/a"]},
         "scored": {"actions": 50, "shown": 3, "late": None},
     }

@@ -10,6 +10,7 @@ from anomaly.errors import LogMissing, LogUnreadable, StateError
 from anomaly.fleet import opening
 from anomaly.fleet.opening import open_log
 from anomaly.fleet.reading import Known, keys_by, read_file
+from anomaly.fleet.remote import RemoteFiles
 from anomaly.osquery import Parser
 
 
@@ -52,7 +53,7 @@ def test_trouble_that_passes_ends_the_batch(monkeypatch: pytest.MonkeyPatch, tmp
     def fail(*_: object) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(opening.os, "open", fail)
+    monkeypatch.setattr("anomaly.fleet.opening.os.open", fail)
     with pytest.raises(StateError, match="cannot be opened: Input/output error"):
         open_log(f"file:{tmp_path}/a")
 
@@ -103,5 +104,5 @@ def test_a_lost_connection_is_no_broken_archive(monkeypatch: pytest.MonkeyPatch,
 def test_a_store_is_asked_by_pyarrow(tmp_path: Path) -> None:
     """Where Spark's address is another than a mounted directory's, pyarrow opens it."""
     (tmp_path / "a.log").write_bytes(b"x\n")
-    with opening.RemoteFiles(f"file://{tmp_path}").open("a.log") as stream:
+    with RemoteFiles(f"file://{tmp_path}").open("a.log") as stream:
         assert stream.read(10) == b"x\n"
