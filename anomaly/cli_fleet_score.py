@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 _LOOK = 1  # seconds
 _LATE = 10.0  # seconds that Spark may take to tell of the last batch
+_OF_FILES = {
+    "broken_archive": "is cut or broken: it was read up to there",
+    "missing_file": "was gone before it was read",
+    "unreadable_file": "cannot be read",
+}  # of anomaly.fleet.reading's reasons those that are of files
 
 
 class Trigger(click.ParamType[float]):
@@ -116,23 +121,42 @@ def score(
 
 
 def _teller(stack: ExitStack, metrics: Path | None) -> Callable[[dict[str, Any]], None]:
-    """Return what tells of a batch: in a file, or to a person."""
+    """Return what tells of a batch: in a file, or to a person; of files that were skipped in any case."""
     if metrics is None:
-        return lambda row: say(_sentence(row))
+
+        def speak(row: dict[str, Any]) -> None:
+            say(_sentence(row))
+            _name(row)
+
+        return speak
     file = stack.enter_context(metrics.open("a", encoding="ascii"))
 
     def tell(row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
         file.flush()
+        _name(row)
 
     return tell
+
+
+def _name(row: dict[str, Any]) -> None:
+    """Name files that were not read, or not to their end."""
+    for one in row["files"]:
+        reason, _, file = one.partition(" ")
+        say(f"Batch {row['batch']}: {file} {_OF_FILES[reason]}")
+    more = sum(row["skipped"].get(reason, 0) for reason in _OF_FILES) - len(row["files"])
+    if more > 0:
+        say(f"Batch {row['batch']}: and so {more:,} more files")
 
 
 def _sentence(row: dict[str, Any]) -> str:
     """Say a batch as a sentence."""
     skipped = sum(row["skipped"].values())
+    files = sum(row["skipped"].get(reason, 0) for reason in _OF_FILES)
+    skipped -= files
     more = [f"{row[name]:,} {name}" for name in ("alarming", "refused", "late") if row.get(name)]
     more += [f"{skipped:,} lines skipped"] if skipped else []
+    more += [f"{files:,} files not read, or not to their end"] if files else []
     return f"Batch {row['batch']}: {row.get('actions', 0):,} actions in {row['seconds']:.1f} s" + "".join(
         f", {one}" for one in more
     )

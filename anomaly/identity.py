@@ -145,7 +145,7 @@ class Identities:
 
 
 def capped(name: str) -> str:
-    """Shorten a user that is too long to be one; different ones stay different.
+    """Shorten a user's, host's or query's name that is too long to be one; different ones stay different.
 
     >>> len(capped("x" * 65536)), capped("alice")
     (256, 'alice')

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from anomaly.identity import Identities, actor
+from anomaly.identity import MAX_USER, Identities, actor, capped
 from anomaly.resultjson import (
     MAX_TIME,
     Event,
@@ -133,6 +133,8 @@ class Parser:
     def _action(self, record: Record, verb: str, columns: dict[str, str]) -> Action:
         query, evented = query_of(record.name)
         host = record.host_identifier or record.hostname
+        if len(host) > MAX_USER or len(query) > MAX_USER:  # every row has them: 1 MiB would become gigabytes
+            host, query = capped(host), capped(query)
         time = record.unix_time
         if type(time) is str and len(time) == _DIGITS and time.isascii() and time.isdecimal():
             time = int(time)

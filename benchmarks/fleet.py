@@ -1,4 +1,4 @@
-"""What a fleet costs: scoring on Spark beside a local pool of processes, and what three kills lose and repeat.
+"""What a fleet costs: scoring on Spark beside a local pool of processes, and what kills lose and repeat.
 
     python -m benchmarks.fleet [--users 200] [--turns 6] [--each 200] [--cores 1 2] [--only score]
 
@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -30,8 +29,6 @@ from benchmarks.speed_logs import simulated
 SCORE = [sys.executable, "-c", "from anomaly.cli_fleet_score import score; score()"]
 LEARNED = 45_000
 """Lines of the simulated log that the models are made of."""
-
-KILLS = 3
 
 
 def main() -> None:
@@ -53,6 +50,8 @@ def main() -> None:
         if asked.only != "kill":
             score_table(folder, models, asked)
         if asked.only != "score":
+            from benchmarks.fleet_kills import kill_table  # noqa: PLC0415 - it needs this module
+
             kill_table(folder, models, asked)
 
 
@@ -79,14 +78,24 @@ def arrivals(asked: argparse.Namespace) -> str:
     return f"in-{asked.users}-{asked.turns}-{asked.each}-{asked.heavy}"
 
 
-def query(folder: Path, models: Path, asked: argparse.Namespace, name: str, cores: int) -> subprocess.Popen[bytes]:
-    """Start `anomaly fleet score` on what has arrived."""
-    words = ["--from", folder / arrivals(asked), "--models", models, "--to", folder / f"{name}-out"]
+def query(
+    folder: Path,
+    models: Path,
+    asked: argparse.Namespace,
+    name: str,
+    cores: int,
+    master: str = "",
+    source: str = "",
+    more: dict[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start `anomaly fleet score` on what has arrived or on another source, with more in its environment."""
+    words = ["--from", source or folder / arrivals(asked), "--models", models, "--to", folder / f"{name}-out"]
     words += ["--checkpoint", folder / f"{name}-checkpoint", "--metrics", folder / f"{name}.json"]
     words += ["--trigger", "available-now", "--files", str(asked.users)]
     settings = ["--conf spark.ui.enabled=false", f"--conf spark.sql.shuffle.partitions={2 * cores}"]
-    submit = " ".join([f"--master local[{cores}]", "--driver-memory 2g", *settings, "pyspark-shell"])
-    environment = os.environ | {"PYSPARK_SUBMIT_ARGS": submit, "OPENBLAS_NUM_THREADS": "1"}
+    master = master or f"local[{cores}]"
+    submit = " ".join([f"--master {master}", "--driver-memory 2g", *settings, "pyspark-shell"])
+    environment = os.environ | {"PYSPARK_SUBMIT_ARGS": submit, "OPENBLAS_NUM_THREADS": "1"} | (more or {})
     log = (folder / f"{name}.log").open("ab")
     return subprocess.Popen([*SCORE, *map(str, words)], env=environment, stderr=log, stdout=log)
 
@@ -132,33 +141,10 @@ def local(folder: Path, log: Path, models: Path, jobs: int) -> tuple[float, floa
     return time.monotonic() - begin, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def kill_table(folder: Path, models: Path, asked: argparse.Namespace) -> None:
-    """Kill the whole tree amid batches, let the last run end, and count."""
-    name = f"kill-{asked.users}-{time.time_ns()}"
-    told = folder / f"{name}.json"
-    for number in range(1, KILLS + 1):
-        process = query(folder, models, asked, name, 2)
-        wait_amid(folder / f"{name}-checkpoint", process, number)
-        kill(process)
-        print(f"killed amid a batch: {len(batches(told))} batches were told of", flush=True)
-    if query(folder, models, asked, name, 2).wait():
-        raise SystemExit(f"The query failed: {folder / name}.log")
-    expected = {one["id"]: one for one in written(folder / f"{undisturbed(folder, models, asked, 2)}-out")}
-    found = written(folder / f"{name}-out")
-    ids = {one["id"]: one for one in found}
-    wrong = {one["user"] for place, one in expected.items() if ids.get(place) != one}
-    users = {one["user"] for one in expected.values()}
-    print(
-        "\n| actions | lost | repeated | users whose scores are those of an undisturbed run |\n|---|---|---|---|"
-    )
-    lost, repeated = len(expected.keys() - ids.keys()), len(found) - len(ids)
-    print(f"| {len(expected):,} | {lost:,} | {repeated:,} | {len(users - wrong)} of {len(users)} |")
-
-
-def undisturbed(folder: Path, models: Path, asked: argparse.Namespace, cores: int) -> str:
+def undisturbed(folder: Path, models: Path, asked: argparse.Namespace, cores: int, source: str = "") -> str:
     """Score all that has arrived, and return the name by which what came of it is found."""
     name = f"score-{asked.users}-{cores}-{time.time_ns()}"
-    process = query(folder, models, asked, name, cores)
+    process = query(folder, models, asked, name, cores, source=source)
     spent: dict[int, float] = {}
     marks: dict[int, float] = {}
     while process.poll() is None:
@@ -184,44 +170,6 @@ def cpu_of(folder: Path, name: str) -> float:
     rows = batches(folder / f"{name}.json")[2:]
     actions = sum(int(row["actions"]) for row in rows)
     return 1000 * (marks[max(marks)] - marks[1]) / actions  # what was spent until the second batch was told of
-
-
-def wait_amid(checkpoint: Path, process: subprocess.Popen[bytes], number: int) -> None:
-    """Wait until a batch has been begun and not committed, each time a later one, and then half a second more."""
-    while process.poll() is None:
-        begun = len(list((checkpoint / "offsets").glob("[0-9]*"))) if checkpoint.exists() else 0
-        done = len(list((checkpoint / "commits").glob("[0-9]*"))) if checkpoint.exists() else 0
-        if begun > done and begun > number:
-            time.sleep(0.5)
-            return
-        time.sleep(0.05)
-    raise SystemExit("The query ended before it could be killed: give it more --turns.")
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and all that it started, at once."""
-    tree = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for one in tree:
-        try:
-            one.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
-            continue
-    process.wait()
-    psutil.wait_procs(tree)
-
-
-def written(out: Path) -> list[dict[str, Any]]:
-    """Return what was committed: by the sink's own journal, as Spark reads it."""
-    names: set[str] = set()
-    journal = out / "_spark_metadata"
-    numbers = sorted(int(path.name.partition(".")[0]) for path in journal.iterdir() if path.name[0].isdigit())
-    for path in (journal / str(number) for number in numbers):
-        compact = path.with_name(f"{path.name}.compact")
-        if compact.exists():
-            names.clear()
-        lines = (compact if compact.exists() else path).read_text().splitlines()[1:]
-        names |= {json.loads(line)["path"].removeprefix("file://") for line in lines}
-    return [json.loads(line) for name in sorted(names) for line in Path(name).read_text().splitlines()]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
 from threading import Event
 from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
 
-from anomaly.cli_fleet_score import _cause, _sentence, _wait, score
+from anomaly.cli_fleet_score import _OF_FILES, _cause, _sentence, _teller, _wait, score
 from anomaly.errors import WorkerLost
+from anomaly.fleet.reading import OF_FILES
 
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
 
@@ -47,6 +50,31 @@ def test_a_batch_is_said_in_a_sentence() -> None:
     """Of a batch people are told how much, how long, and what is not as it should be."""
     row = {"batch": 3, "actions": 4000, "seconds": 0.51, "skipped": {"empty": 2}, "alarming": 7, "late": 0}
     assert _sentence(row) == "Batch 3: 4,000 actions in 0.5 s, 7 alarming, 2 lines skipped"
+    row["skipped"] = {"unreadable_file": 2, "empty": 1}
+    assert _sentence(row).endswith(", 7 alarming, 1 lines skipped, 2 files not read, or not to their end")
+
+
+@pytest.mark.parametrize("metrics", [True, False])
+def test_files_that_were_not_read_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, metrics: bool
+) -> None:
+    """Also where metrics go to a file; no name can look like a message, and the rest is counted."""
+    row = {"batch": 3, "seconds": 1.0, "skipped": {"broken_archive": 1, "missing_file": 12, "empty": 5}}
+    row["files"] = ["broken_archive file:/in/a b.gz", "missing_file file:/in/\n\x1b[2J"]
+    with ExitStack() as stack:
+        _teller(stack, tmp_path / "metrics" if metrics else None)(row)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-3:] == [
+        "Batch 3: file:/in/a b.gz is cut or broken: it was read up to there",
+        "Batch 3: file:/in/\\n\\x1b[2J was gone before it was read",
+        "Batch 3: and so 11 more files",
+    ]
+    assert len(said) == 3 + (not metrics)
+
+
+def test_every_reason_of_files_has_words() -> None:
+    """What the reader may say of a file can be told to a person."""
+    assert set(OF_FILES) == set(_OF_FILES)
 
 
 def test_of_a_failure_our_own_sentence_is_said() -> None:

@@ -186,6 +186,15 @@ class TestValues:
         (found,) = actions(event(name=7, hostIdentifier=42, decorations=None))
         assert (found.query, found.host) == ("7", "42")
 
+    def test_what_all_rows_share_is_short(self) -> None:
+        """A line of many rows does not become many times as long by what it says of all of them."""
+        long = event(name="q" * 100_000, hostIdentifier="h" * 100_000)
+        (found,) = actions(long)
+        assert (len(found.query), len(found.host), len(found.user)) == (256, 256, 5)
+        (other,) = actions(event(name="q" * 100_000, hostIdentifier="h" * 100_001))
+        assert (other.query, other.host) == (found.query, other.host)
+        assert other.host != found.host
+
     @pytest.mark.parametrize("host", [..., "", None])
     def test_hostname_of_the_documentation(self, host: object) -> None:
         """The key hostname stands in where hostIdentifier does not name the host."""

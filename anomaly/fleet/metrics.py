@@ -44,7 +44,7 @@ class Listener(StreamingQueryListener):
 
 
 def batch_row(
-    batch: int, time: str, milliseconds: int, observed: Mapping[str, Mapping[str, int | None]], state: int
+    batch: int, time: str, milliseconds: int, observed: Mapping[str, Mapping[str, Any]], state: int
 ) -> dict[str, Any]:
     """Return what is said of a batch.
 
@@ -73,5 +73,6 @@ def batch_row(
         "rate": rate,
         **counts,
         "skipped": skipped,
+        "files": list(parsed.get("files") or []),
         "state": state,
     }

@@ -18,7 +18,7 @@ class Entry(NamedTuple):
     """One action, and its place."""
 
     when: int
-    """The latest time in its stream so far, in seconds since 1970 UTC: no entry is before its predecessor."""
+    """The latest time of its key in the stream so far, in seconds since 1970 UTC: it never goes back."""
     offset: int
     """Where its line is."""
     number: int
@@ -37,6 +37,9 @@ class Parcel(msgspec.Struct, array_like=True):
     """What the ids of its events begin with."""
     entries: list[Entry]
 
+
+Dated = tuple[int, str, Action]
+"""When, the event's id, and the action."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Parcel)
@@ -58,18 +61,21 @@ def unpack(data: bytes) -> Parcel:
     return msgspec.convert(json.loads(data[1:]), Parcel)
 
 
-def in_order(parcels: Iterable[Parcel]) -> list[tuple[int, str, Action]]:
+def in_order(parcels: Iterable[Parcel]) -> list[Dated]:
     """Return all actions with time and event id: by time, and as they stand in their streams where it is equal.
 
     Within a stream the order is never changed: ``when`` does not go back there.
     """
     rows = [
-        (entry.when, parcel.rank, parcel.stream, entry.offset, entry.number, parcel.file, entry.action)
+        (entry.when, parcel.rank, parcel.stream, entry.offset, entry.number, parcel, entry)
         for parcel in parcels
         for entry in parcel.entries
     ]
     rows.sort(key=lambda row: row[:5])
-    return [
-        (when, f"{file}:{offset}:{number}" if number else f"{file}:{offset}", action)
-        for when, _, _, offset, number, file, action in rows
-    ]
+    return [dated(row[5], row[6]) for row in rows]
+
+
+def dated(parcel: Parcel, entry: Entry) -> Dated:
+    """Return an entry as it is scored."""
+    when, offset, number, action = entry
+    return when, f"{parcel.file}:{offset}:{number}" if number else f"{parcel.file}:{offset}", action

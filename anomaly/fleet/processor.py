@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
-from anomaly.fleet.parcel import in_order, unpack
-from anomaly.fleet.reading import MODEL, Row, read_file
+from anomaly.errors import LogMissing, LogUnreadable
+from anomaly.fleet.merging import pieces
+from anomaly.fleet.opening import open_log
+from anomaly.fleet.reading import MISSING, MODEL, UNREADABLE, Row, read_file
 from anomaly.fleet.state import Mark, Memory, Outcome, alarming
-from anomaly.fleet.worker import Order, worker
+from anomaly.fleet.worker import Order, Worker, worker
 from anomaly.records import Score
 from anomaly.renewal import shown
 from anomaly.sinks.ndjson import encode
@@ -20,7 +23,9 @@ from anomaly.sinks.ndjson import encode
 if TYPE_CHECKING:
     from pyspark.sql.streaming.stateful_processor import ValueState
 
-PARSED = "key string, parcel binary, reason string, count long"
+    from anomaly.fleet.parcel import Dated
+
+PARSED = "key string, parcel binary, reason string, count long, file string"
 """Table of what was parsed: :class:`anomaly.fleet.reading.Row`."""
 
 COUNTS = ("actions", "shown", "alarming", "strangers", "refused", "late")
@@ -28,11 +33,22 @@ SCORED = ", ".join(["lines string", *(f"{name} long" for name in COUNTS)])
 """Table of what was scored: lines of JSON, many in one row, and what is counted."""
 
 _LINES = 2048
-_ARROW = pa.schema([("key", pa.string()), ("parcel", pa.binary()), ("reason", pa.string()), ("count", pa.int64())])
+_ARROW = pa.schema(
+    [
+        ("key", pa.string()),
+        ("parcel", pa.binary()),
+        ("reason", pa.string()),
+        ("count", pa.int64()),
+        ("file", pa.string()),
+    ]
+)
 
 
 class ReadFiles:
-    """Parses whole files: what ``mapInArrow`` is given. Spark carries it to the workers."""
+    """Parses files: what ``mapInArrow`` is given. Spark carries it to the workers.
+
+    Where Spark has not given a file's content, the worker opens it itself.
+    """
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -42,10 +58,18 @@ class ReadFiles:
         here = worker(self._order)
         for batch in batches:
             columns = batch.column("path"), batch.column("modified"), batch.column("content")
-            for path, modified, content in zip(*columns, strict=True):
-                yield from tables(
-                    read_file(content.as_py(), path.as_py(), modified.as_py(), here.parser, here.key)
-                )
+            for row in zip(*columns, strict=True):
+                yield from tables(_file(here, *(value.as_py() for value in row)))
+
+
+def _file(here: Worker, path: str, modified: int, content: bytes | None) -> Iterator[Row]:
+    try:
+        file = open_log(path) if content is None else BytesIO(content)
+    except (LogMissing, LogUnreadable) as error:  # nothing will change that: the query goes on
+        yield Row(None, None, MISSING if isinstance(error, LogMissing) else UNREADABLE, 1, path)
+        return
+    with file:
+        yield from read_file(file, path, modified, here.parser, here.key)
 
 
 def tables(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:
@@ -115,8 +139,11 @@ class Processor(StatefulProcessor):
         timerValues: Any,  # noqa: ANN401, ARG002, N803 - Spark's
     ) -> Iterator[pd.DataFrame]:
         """Score a batch of one key."""
-        name = str(key[0])
-        actions = in_order(unpack(bytes(data)) for table in rows for data in table["parcel"])
+        packed = (bytes(data) for table in rows for data in table["parcel"])
+        for actions in pieces(packed):
+            yield from self._score(str(key[0]), actions)
+
+    def _score(self, name: str, actions: Sequence[Dated]) -> Iterator[pd.DataFrame]:
         desk = self._here.desk
         if name.startswith(MODEL):
             outcome = desk.score(name.removeprefix(MODEL), actions, self._memory)

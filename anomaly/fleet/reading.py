@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from io import BytesIO
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from anomaly.fleet.parcel import Entry, Parcel, pack
 from anomaly.identity import NAMELESS, Identities
@@ -24,10 +23,16 @@ from anomaly.sources.lines import LineSplitter
 MOST = 8192
 """Actions that are held before they are handed on."""
 
-BROKEN_ARCHIVE = "broken_archive"
+ROOM = 8 << 20
+"""Bytes of lines that are held before they are handed on."""
+
+BROKEN_ARCHIVE, MISSING, UNREADABLE = "broken_archive", "missing_file", "unreadable_file"
 TOO_LONG = "too_long"
-REASONS = (*(reason.value for reason in SkipReason), TOO_LONG, BROKEN_ARCHIVE)
-"""Why a line, or the rest of an archive, is skipped."""
+OF_FILES = (BROKEN_ARCHIVE, MISSING, UNREADABLE)
+"""Why a file, or the rest of an archive, is skipped."""
+
+REASONS = (*(reason.value for reason in SkipReason), TOO_LONG, *OF_FILES)
+"""Why anything is skipped."""
 
 _CHUNK = 1 << 20
 _MOST_NAMES = 1_000_000
@@ -43,7 +48,9 @@ class Row(NamedTuple):
     parcel: bytes | None
     reason: str | None
     number: int
-    """Lines skipped, or actions in the parcel."""
+    """Lines or files skipped, or actions in the parcel."""
+    file: str | None = None
+    """The file that was skipped, or of which a rest was."""
 
 
 class Known(Identities):
@@ -78,7 +85,8 @@ class Gathering:
     def __init__(self, parser: Parser, key: Key, rank: int, stream: str, file: str = "") -> None:
         self._parser, self._key = parser, key
         self._rank, self._stream, self.file = rank, stream, file
-        self._when = self._held = 0
+        self._last = self._held = self._size = 0
+        self._when: dict[str, int] = {}  # of each key: hosts whose clocks differ may share a stream
         self._entries: dict[str, list[Entry]] = {}
         self.skipped: Counter[str] = Counter()
 
@@ -88,28 +96,31 @@ class Gathering:
         if isinstance(parsed, Skipped):
             self.skipped[parsed.reason.value] += 1
             return
+        share = len(data) // len(parsed)
         for number, action in enumerate(parsed):
             self._take(offset, number, action)
-            if self._held >= MOST:  # also amid a line, which may hold a hundred thousand
+            self._size += share + len(action.host) + len(action.query)  # which all of a line have whole
+            if self._held >= MOST or self._size >= ROOM:  # also amid a line, which may hold a hundred thousand
                 yield from self.flush()
 
     def _take(self, offset: int, number: int, action: Action) -> None:
-        self._when = max(self._when, action.time)
+        self._last = action.time or self._last  # what has no time is of its predecessor's, whosever that is
         key = self._key(action.host, action.user)
-        self._entries.setdefault(key, []).append(Entry(self._when, offset, number, action))
+        when = self._when[key] = max(self._when.get(key, 0), self._last)
+        self._entries.setdefault(key, []).append(Entry(when, offset, number, action))
         self._held += 1
 
     def flush(self) -> Iterator[Row]:
         """Give what is held."""
         for key, entries in self._entries.items():
             yield Row(key, pack(Parcel(self._rank, self._stream, self.file, entries)), None, len(entries))
-        self._entries, self._held = {}, 0
+        self._entries, self._held, self._size = {}, 0, 0
 
     def end(self) -> Iterator[Row]:
         """Give what is held, and what was skipped."""
         yield from self.flush()
         for reason, count in self.skipped.items():
-            yield Row(None, None, reason, count)
+            yield Row(None, None, reason, count, self._stream if reason in OF_FILES else None)
 
 
 def add_line(gathering: Gathering, data: bytes, offset: int) -> Iterator[Row]:
@@ -121,21 +132,22 @@ def add_line(gathering: Gathering, data: bytes, offset: int) -> Iterator[Row]:
         yield from gathering.add(data, offset)
 
 
-def read_file(content: bytes, address: str, rank: int, parser: Parser, key: Key) -> Iterator[Row]:
-    """Give what a whole file says; compressed where its name says so.
+def read_file(file: BinaryIO, address: str, rank: int, parser: Parser, key: Key) -> Iterator[Row]:
+    """Give what a file says, piece by piece; compressed where its name says so.
 
-    The ids of its events are those that it would have locally: fingerprint of the first line, and offset.
+    However large it is, or what an archive unpacks to, some megabytes are held at most. The ids of its events are
+    those that it would have locally: fingerprint of the first line, and offset.
     """
     gathering = Gathering(parser, key, rank, address)
     splitter = LineSplitter(MAX_LINE, counters=gathering.skipped)
-    for line in _lines(content, address, splitter, gathering):
+    for line in _lines(file, address, splitter, gathering):
         yield from gathering.add(line.data, line.offset)
     yield from gathering.end()
 
 
-def _lines(content: bytes, address: str, splitter: LineSplitter, gathering: Gathering) -> Iterator[Line]:
+def _lines(file: BinaryIO, address: str, splitter: LineSplitter, gathering: Gathering) -> Iterator[Line]:
     head = b""
-    for chunk in _chunks(content, address, gathering.skipped):
+    for chunk in _chunks(file, address, gathering.skipped):
         if not gathering.file:
             head += chunk
             if b"\n" in head or len(head) > MAX_LINE:
@@ -152,15 +164,15 @@ def _fingerprint(line: bytes) -> str:
     return hashlib.sha256(line[:MAX_LINE]).hexdigest()[:16]
 
 
-def _chunks(content: bytes, address: str, skipped: Counter[str]) -> Iterator[bytes]:
+def _chunks(file: BinaryIO, address: str, skipped: Counter[str]) -> Iterator[bytes]:
     path = PurePosixPath(address)
     if path.suffix not in COMPRESSED:
-        view = memoryview(content)
-        yield from (bytes(view[begin : begin + _CHUNK]) for begin in range(0, len(content), _CHUNK))
+        while chunk := file.read(_CHUNK):
+            yield chunk
         return
     try:
-        with decompressor_of(path.suffix, BytesIO(content)) as stream:
-            while chunk := stream.read(_CHUNK):
+        with decompressor_of(path.suffix, file) as stream:
+            while chunk := stream.read1(_CHUNK):  # read() would lose what stands before a broken place
                 yield chunk
     except BROKEN:  # what came before it is sound
         skipped[BROKEN_ARCHIVE] += 1

@@ -54,7 +54,7 @@ class LocalFiles(Files):
 
     def mark(self, name: str) -> object:
         """Return inode, size and time."""
-        status = (self._directory / name).stat()
+        status = (self._directory / name).lstat()
         return status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -75,6 +75,10 @@ class RemoteFiles(Files):
         """Return a file's content."""
         self.mark(name)
         return bytes(self._asked(lambda: self._system.open_input_file(f"{self._root}/{name}").readall()))
+
+    def open(self, name: str) -> Any:  # noqa: ANN401 - pyarrow has no types
+        """Return a file as a stream, of any size."""
+        return self._asked(lambda: self._system.open_input_file(f"{self._root}/{name}"))
 
     def mark(self, name: str) -> object:
         """Return size and time."""

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
-LARGEST = 256 << 20
-"""Largest file that is read, in bytes: a worker has it in memory as a whole. Larger ones are passed over."""
+LARGEST = 64 << 20
+"""Largest file of a store that Spark reads, in bytes: as a whole. Larger ones are streamed by pyarrow."""
 
 FILES = 1000
 """Files of one batch."""
+
+NAMED = 10
+"""Files of a batch that are named where they were not read, or not to their end; all are counted."""
 
 NAME = "anomaly"
 """The query's name."""
@@ -96,10 +99,26 @@ def parse(spark: SparkSession, asked: Asked) -> DataFrame:
         .option("recursiveFileLookup", "true")
         .option("maxFilesPerTrigger", str(asked.files))
         .load(asked.source)
-        .where(f.col("length") <= LARGEST)
     )
-    content = files.select("path", f.unix_micros("modificationTime").alias("modified"), "content")
-    return content.mapInArrow(ReadFiles(asked.order), PARSED)
+    named = files.withColumn("modified", f.unix_micros("modificationTime"))
+    nothing = f.lit(None).cast("binary").alias("content")
+    if _is_mounted(spark, asked.source):
+        chosen = named.select("path", "modified", nothing)
+    else:  # Spark's way to it is the surer one, but it knows whole files alone
+        small = named.where(f.col("length") <= LARGEST).select("path", "modified", "content")
+        chosen = small.union(named.where(f.col("length") > LARGEST).select("path", "modified", nothing))
+    return chosen.mapInArrow(ReadFiles(asked.order), PARSED)
+
+
+def _is_mounted(spark: SparkSession, source: str) -> bool:
+    """Say whether a source is a directory that workers can open; a bare path is where Hadoop's default is."""
+    if ":" in source.partition("/")[0]:
+        return source.startswith("file:")
+    jvm = getattr(spark, "_jvm", None)  # there is none with Spark Connect
+    if jvm is None:
+        return False
+    configuration = spark._jsc.hadoopConfiguration()  # noqa: SLF001 - pyspark has no other way to Hadoop
+    return str(jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri(configuration).getScheme()) == "file"
 
 
 def score(parsed: DataFrame, order: Order) -> DataFrame:
@@ -111,7 +130,9 @@ def score(parsed: DataFrame, order: Order) -> DataFrame:
 
     skipped = [f.sum(f.when(f.col("reason") == reason, f.col("count"))).alias(reason) for reason in REASONS]
     found = f.sum(f.when(f.col("key").isNotNull(), f.col("count"))).alias("actions")
-    rows = parsed.observe("parsed", found, *skipped).where("key is not null").select("key", "parcel")
+    named = f.concat_ws(" ", "reason", "file")
+    files = f.slice(f.sort_array(f.collect_set(f.when(f.col("file").isNotNull(), named))), 1, NAMED).alias("files")
+    rows = parsed.observe("parsed", found, files, *skipped).where("key is not null").select("key", "parcel")
     scored = rows.groupBy("key").transformWithStateInPandas(
         Processor(order), outputStructType=SCORED, outputMode="Append", timeMode="None"
     )

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from anomaly.fleet.models import Models
+from anomaly.fleet.parcel import Dated
 from anomaly.judgement import judge
 from anomaly.learned import Keeper
-from anomaly.osquery import Action
 from anomaly.records import ALARM, ModelRef, Score
 from anomaly.scoring import Scorer
 from anomaly.standings import Standings
@@ -32,9 +32,6 @@ ROOM = 256 << 20
 """Bytes of users that one worker keeps in memory, as :attr:`Standing.size` has them."""
 
 _NO_MODEL = ModelRef(None, None, "none")
-
-Dated = tuple[int, str, Action]
-"""When, the event's id, and the action."""
 
 
 class Mark(NamedTuple):

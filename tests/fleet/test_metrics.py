@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
@@ -9,8 +11,8 @@ from anomaly.fleet.metrics import batch_row
 
 def test_a_batch_is_told_as_one_row() -> None:
     """A batch's row says what was scored, what was skipped and why, and how fast that was; nothing is None."""
-    observed = {
-        "parsed": {"actions": 50, "not_json": 2, "empty": None},
+    observed: dict[str, dict[str, Any]] = {
+        "parsed": {"actions": 50, "not_json": 2, "empty": None, "files": ["missing_file file:/in/a"]},
         "scored": {"actions": 50, "shown": 3, "late": None},
     }
     row = batch_row(4, "2026-11-02T02:13:44.000Z", 2000, observed, 9)
@@ -23,6 +25,7 @@ def test_a_batch_is_told_as_one_row() -> None:
         "shown": 3,
         "late": 0,
         "skipped": {"not_json": 2},
+        "files": ["missing_file file:/in/a"],
         "state": 9,
     }
 

@@ -118,6 +118,36 @@ def test_a_manifest_leads_nowhere_else(fleet_models: Path, manifest_writer: Writ
         Models(LocalFiles(fleet_models))
 
 
+def test_a_manifest_is_no_link(fleet_models: Path) -> None:
+    """Nobody is led to a manifest that lies elsewhere; one that comes to be a link later changes nothing."""
+    clock = Clock()
+    models = Models(LocalFiles(fleet_models), clock=clock)
+    manifest = fleet_models / "manifest.json"
+    manifest.rename(fleet_models / "elsewhere")
+    manifest.symlink_to("elsewhere")
+    with pytest.raises(ModelRefused, match="cannot be opened"):
+        Models(LocalFiles(fleet_models))
+    clock.move()
+    models.refresh()
+    assert models.stale
+    assert models.find("alice") is not None
+
+
+@pytest.mark.parametrize("size", [0, 1, 300])
+def test_a_manifest_that_is_cut_changes_nothing(fleet_models: Path, size: int) -> None:
+    """At the start it is refused, with what to do; later the one before is still good."""
+    clock = Clock()
+    models = Models(LocalFiles(fleet_models), clock=clock)
+    manifest = fleet_models / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:size])
+    with pytest.raises(ModelRefused, match="anomaly fleet train"):
+        Models(LocalFiles(fleet_models))
+    clock.move()
+    models.refresh()
+    assert models.stale
+    assert models.find("alice") is not None
+
+
 def test_without_a_manifest_there_are_no_models(tmp_path: Path) -> None:
     """Who names a directory without a manifest is told what makes one."""
     with pytest.raises(ModelRefused, match="anomaly fleet train"):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import tracemalloc
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +26,7 @@ ALL = keys_by("local", ["alice", "bob@ws2"])
 
 def read(content: bytes, name: str = "file:/in/a.log") -> list[Row]:
     """Read a file."""
-    return list(read_file(content, name, 1, Parser(Known(())), ALL))
+    return list(read_file(BytesIO(content), name, 1, Parser(Known(())), ALL))
 
 
 def parcels(rows: list[Row]) -> list[Parcel]:
@@ -55,6 +57,14 @@ def test_time_does_not_go_back_in_a_stream(event: Event) -> None:
     assert [entry.action.time for entry in parcel.entries] == [100, 50, 0, 120]
 
 
+def test_one_users_clock_is_not_anothers(event: Event) -> None:
+    """Who is dated a year ahead ages nobody else in the stream; what has no time is of its predecessor's."""
+    given = (("alice", 10**9), ("bob", 100), ("alice", 200), ("bob", 0), ("bob", 300), ("bob", 50))
+    log = b"\n".join(event(user, time=time, command=str(time)) for user, time in given)
+    times = {p.entries[0].action.user: [entry.when for entry in p.entries] for p in parcels(read(log))}
+    assert times == {"alice": [10**9, 10**9], "bob": [100, 200, 300, 300]}
+
+
 def test_what_cannot_be_read_is_counted(event: Event) -> None:
     """Each line that is no result, a line without end and a broken archive are counted by their reasons."""
     log = event() + b"\nno JSON\n\nseverity=0 location=a\n" + b"x" * (1 << 20) + b"x\n" + event()
@@ -80,6 +90,39 @@ def test_many_actions_are_handed_on_by_pieces(event: Event, monkeypatch: pytest.
     rows = read(log)
     assert sum(row.number for row in rows) == 95
     assert max(row.number for row in rows) <= 10
+
+
+def test_many_bytes_are_handed_on_by_pieces(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more bytes are held than may be, in lines that are long and in a line of many rows."""
+    monkeypatch.setattr(reading, "ROOM", 10_000)
+    long = [event(command=str(number) + "x" * 4000) for number in range(10)]
+    batch = b'{"name":"q","hostIdentifier":"h","diffResults":{"added":[%b],"removed":[]}}'
+    rows = read(
+        b"\n".join([*long, batch % b",".join([b'{"username":"alice","command":"%b"}' % (b"x" * 900)] * 50)])
+    )
+    assert sum(row.number for row in rows) == 60
+    assert max(len(row.parcel or b"") for row in rows) < 20_000
+
+
+def test_a_file_is_not_read_ahead(event: Event) -> None:
+    """What was read is handed on before the rest is: a file may be larger than the memory."""
+    file = BytesIO(b"".join([event() + b"\n"] * 30_000))
+    first = next(iter(read_file(file, "file:/in/a.log", 1, Parser(Known(())), ALL)))
+    assert first.number == reading.MOST
+    assert file.tell() < len(file.getvalue()) / 2
+
+
+def test_an_archive_of_nothing_takes_no_memory() -> None:
+    """What unpacks to a thousand times its size is one line that is too long, and none of it is held."""
+    packed = gzip.compress(bytes(100 << 20), 1)
+    tracemalloc.start()
+    try:
+        rows = read(packed, "file:/in/a.log.gz")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [(row.reason, row.number) for row in rows] == [("too_long", 1)]
+    assert peak < 16 << 20
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,10 @@ def test_a_log_scores_on_spark_as_it_does_locally(
         str(tmp_path / "checkpoint"),
         Order(str(fleet_models), "local", adapt=True, least=0.0),
     )
-    monkeypatch.setattr("anomaly.fleet.score.LARGEST", 400_000)
-    spark.conf.set("spark.sql.sources.binaryFile.maxLength", "400000")  # to read a larger one would be an error
-    arrive(tmp_path / "in", "0.log", 2 * lines)
+    # As of a store: the first file is read by Spark, and the others, which are larger, by the workers.
+    monkeypatch.setattr("anomaly.fleet.score._is_mounted", lambda *_: False)
+    monkeypatch.setattr("anomaly.fleet.score.LARGEST", 120_000)
+    spark.conf.set("spark.sql.sources.binaryFile.maxLength", "120000")  # to read a larger one would be an error
     arrive(tmp_path / "in", "1.log", parts[0])
     start(spark, asked).awaitTermination()
     arrive(tmp_path / "in", "2.log", parts[1])

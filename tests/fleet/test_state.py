@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from anomaly.enrolment import Enrolment, enrol
 from anomaly.fleet.models import Models
+from anomaly.fleet.parcel import Dated
 from anomaly.fleet.remote import LocalFiles
-from anomaly.fleet.state import LATENESS, Dated, Desk, Mark, Memory, alarming
+from anomaly.fleet.state import LATENESS, Desk, Mark, Memory, alarming
 from anomaly.osquery import Action
 from anomaly.records import Score
 from anomaly.scoring import Scorer
