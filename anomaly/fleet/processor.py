@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
+from pyspark.sql import Row as Told
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
+from pyspark.sql.types import BinaryType, LongType, StringType, StructType
 
 from anomaly.fleet.parcel import in_order, unpack
 from anomaly.fleet.reading import MODEL, Row, read_file
@@ -29,6 +30,16 @@ SCORED = ", ".join(["lines string", *(f"{name} long" for name in COUNTS)])
 
 _LINES = 2048
 _ARROW = pa.schema([("key", pa.string()), ("parcel", pa.binary()), ("reason", pa.string()), ("count", pa.int64())])
+# As objects: of DDL the JVM would be asked for each task.
+_PLACE = StructType()
+for _name, _type in (
+    ("stamp", StringType()),
+    ("newest", LongType()),
+    ("standing", BinaryType()),
+    ("window", BinaryType()),
+):
+    _PLACE = _PLACE.add(_name, _type)
+_LEARNED = StructType().add("learned", BinaryType())
 
 
 class ReadFiles:
@@ -70,34 +81,32 @@ def _table(rows: Sequence[Row]) -> pa.RecordBatch:
 
 
 class _Values(Memory):
-    """The state of the key at hand, in Spark's store."""
+    """The state of the key at hand, in Spark's store: two values, since each call of the store costs as much as ten actions."""
 
     def __init__(self, handle: StatefulProcessorHandle) -> None:
-        self._mark: ValueState = handle.getValueState("mark", "stamp string, newest long")
-        self._standing: ValueState = handle.getValueState("standing", "standing binary, window binary")
-        self._learned: ValueState = handle.getValueState("learned", "learned binary")
+        self._place: ValueState = handle.getValueState("place", _PLACE)
+        self._learned: ValueState = handle.getValueState("learned", _LEARNED)
+        self._found: Any = None
 
     def mark(self) -> Mark | None:
-        found = self._mark.get()
-        return Mark(str(found[0]), int(found[1])) if found else None
+        self._found = self._place.get()
+        return Mark(str(self._found[0]), int(self._found[1])) if self._found else None
 
     def standing(self) -> tuple[bytes, bytes] | None:
-        found = self._standing.get()
-        return (bytes(found[0]), bytes(found[1])) if found else None
+        return (bytes(self._found[2]), bytes(self._found[3])) if self._found else None
 
     def learned(self) -> bytes | None:
         found = self._learned.get()
         return bytes(found[0]) if found else None
 
     def write(self, mark: Mark, standing: bytes, window: bytes, learned: bytes | None) -> None:
-        self._mark.update((mark.stamp, mark.newest))
-        self._standing.update((standing, window))
+        self._place.update((mark.stamp, mark.newest, standing, window))
         if learned is not None:
             self._learned.update((learned,))
 
 
 class Processor(StatefulProcessor):
-    """Scores the actions of each key in turn: what ``transformWithStateInPandas`` is given."""
+    """Scores the actions of each key in turn: what ``transformWithState`` is given."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -111,12 +120,12 @@ class Processor(StatefulProcessor):
     def handleInputRows(  # noqa: N802 - Spark's name
         self,
         key: Any,  # noqa: ANN401 - Spark's
-        rows: Iterator[pd.DataFrame],
+        rows: Iterator[Any],
         timerValues: Any,  # noqa: ANN401, ARG002, N803 - Spark's
-    ) -> Iterator[pd.DataFrame]:
+    ) -> Iterator[Told]:
         """Score a batch of one key."""
         name = str(key[0])
-        actions = in_order(unpack(bytes(data)) for table in rows for data in table["parcel"])
+        actions = in_order(unpack(bytes(row["parcel"])) for row in rows)
         desk = self._here.desk
         if name.startswith(MODEL):
             outcome = desk.score(name.removeprefix(MODEL), actions, self._memory)
@@ -132,13 +141,10 @@ class Processor(StatefulProcessor):
         """Do nothing: what the process holds, the next task may use."""
 
 
-def _scored(told: Sequence[Score], counts: Sequence[int]) -> Iterator[pd.DataFrame]:
+def _scored(told: Sequence[Score], counts: Sequence[int]) -> Iterator[Told]:
     """Give lines by pieces; the counts come with the first."""
     pieces = [told[begin : begin + _LINES] for begin in range(0, len(told), _LINES)] or [[]]
     for number, piece in enumerate(pieces):
         lines = encode(piece).decode("ascii").rstrip("\n") if piece else None
         figures = counts if not number else [0] * len(counts)
-        yield pd.DataFrame(
-            {"lines": pd.Series([lines], dtype=object)}
-            | {name: [figure] for name, figure in zip(COUNTS, figures, strict=True)}
-        )
+        yield Told(lines=lines, **dict(zip(COUNTS, figures, strict=True)))
