@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pyarrow as pa
-from pyspark.sql import Row as Told
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
-from pyspark.sql.types import BinaryType, LongType, StringType, StructType
+from pyspark.sql.types import BinaryType, LongType, StringType, StructField, StructType
 
 from anomaly.fleet.parcel import in_order, unpack
 from anomaly.fleet.reading import MODEL, Row, read_file
@@ -25,21 +25,26 @@ PARSED = "key string, parcel binary, reason string, count long"
 """Table of what was parsed: :class:`anomaly.fleet.reading.Row`."""
 
 COUNTS = ("actions", "shown", "alarming", "strangers", "refused", "late")
-SCORED = ", ".join(["lines string", *(f"{name} long" for name in COUNTS)])
-"""Table of what was scored: lines of JSON, many in one row, and what is counted."""
+"""What is counted of actions."""
+
+SCORED = "lines string, counts string"
+"""Table of what was scored: lines of JSON, many in one row, and ``COUNTS`` in one text.
+
+A table of pandas is made for each key, and each of its columns takes as long as five actions.
+"""
 
 _LINES = 2048
 _ARROW = pa.schema([("key", pa.string()), ("parcel", pa.binary()), ("reason", pa.string()), ("count", pa.int64())])
-# As objects: of DDL the JVM would be asked for each task.
-_PLACE = StructType()
-for _name, _type in (
-    ("stamp", StringType()),
-    ("newest", LongType()),
-    ("standing", BinaryType()),
-    ("window", BinaryType()),
-):
-    _PLACE = _PLACE.add(_name, _type)
-_LEARNED = StructType().add("learned", BinaryType())
+# As objects: what a text means the JVM would be asked in each task.
+_PLACE = StructType(
+    [
+        StructField("stamp", StringType()),
+        StructField("newest", LongType()),
+        StructField("standing", BinaryType()),
+        StructField("window", BinaryType()),
+    ]
+)
+_LEARNED = StructType([StructField("learned", BinaryType())])
 
 
 class ReadFiles:
@@ -81,7 +86,7 @@ def _table(rows: Sequence[Row]) -> pa.RecordBatch:
 
 
 class _Values(Memory):
-    """The state of the key at hand, in Spark's store: two values, since each call of the store costs as much as ten actions."""
+    """The state of the key at hand, in Spark's store; few values, since each takes a call of the JVM."""
 
     def __init__(self, handle: StatefulProcessorHandle) -> None:
         self._place: ValueState = handle.getValueState("place", _PLACE)
@@ -106,7 +111,7 @@ class _Values(Memory):
 
 
 class Processor(StatefulProcessor):
-    """Scores the actions of each key in turn: what ``transformWithState`` is given."""
+    """Scores the actions of each key in turn: what ``transformWithStateInPandas`` is given."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -120,12 +125,12 @@ class Processor(StatefulProcessor):
     def handleInputRows(  # noqa: N802 - Spark's name
         self,
         key: Any,  # noqa: ANN401 - Spark's
-        rows: Iterator[Any],
+        rows: Iterator[pd.DataFrame],
         timerValues: Any,  # noqa: ANN401, ARG002, N803 - Spark's
-    ) -> Iterator[Told]:
+    ) -> Iterator[pd.DataFrame]:
         """Score a batch of one key."""
         name = str(key[0])
-        actions = in_order(unpack(bytes(row["parcel"])) for row in rows)
+        actions = in_order(unpack(bytes(data)) for table in rows for data in table["parcel"])
         desk = self._here.desk
         if name.startswith(MODEL):
             outcome = desk.score(name.removeprefix(MODEL), actions, self._memory)
@@ -141,10 +146,10 @@ class Processor(StatefulProcessor):
         """Do nothing: what the process holds, the next task may use."""
 
 
-def _scored(told: Sequence[Score], counts: Sequence[int]) -> Iterator[Told]:
+def _scored(told: Sequence[Score], counts: Sequence[int]) -> Iterator[pd.DataFrame]:
     """Give lines by pieces; the counts come with the first."""
     pieces = [told[begin : begin + _LINES] for begin in range(0, len(told), _LINES)] or [[]]
     for number, piece in enumerate(pieces):
         lines = encode(piece).decode("ascii").rstrip("\n") if piece else None
-        figures = counts if not number else [0] * len(counts)
-        yield Told(lines=lines, **dict(zip(COUNTS, figures, strict=True)))
+        figures = " ".join(map(str, counts)) if not number else None
+        yield pd.DataFrame({"lines": [lines], "counts": [figures]}, dtype=object)
