@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -48,6 +47,8 @@ def main() -> None:
         models = prepare(folder, asked)
         print(f"{asked.users} users, {asked.turns} batches of {asked.each} actions each, OCSVM, adapting\n")
         if asked.only != "kill":
+            from benchmarks.fleet_scoring import score_table  # noqa: PLC0415 - it needs this module
+
             score_table(folder, models, asked)
         if asked.only != "score":
             from benchmarks.fleet_kills import kill_table  # noqa: PLC0415 - it needs this module
@@ -105,42 +106,6 @@ def batches(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def score_table(folder: Path, models: Path, asked: argparse.Namespace) -> None:
-    """Print the rates of Spark and of a local pool, by cores."""
-    print("| cores | Spark, warm | CPU, ms an action | Spark, all of it | local pool | CPU, ms | batches, s |")
-    print("|---|---|---|---|---|---|---|")
-    whole = folder / f"{arrivals(asked)}.log"
-    if not whole.exists():
-        with whole.open("wb") as file:
-            for part in sorted((folder / arrivals(asked)).iterdir()):
-                file.write(part.read_bytes())
-    for cores in asked.cores:
-        begin = time.monotonic()
-        name = undisturbed(folder, models, asked, cores)
-        taken = time.monotonic() - begin
-        rows = batches(folder / f"{name}.json")
-        warm = rows[2:]
-        rate = sum(row["actions"] for row in warm) / sum(row["seconds"] for row in warm)
-        actions = sum(row["actions"] for row in rows)
-        pool, spent = local(folder, whole, models, cores)
-        costs = cpu_of(folder, name), 1000 * spent / actions
-        seconds = " ".join(f"{row['seconds']:.1f}" for row in rows)
-        print(f"| {cores} | {rate:,.0f} | {costs[0]:.3f} | {actions / taken:,.0f}", end="")
-        print(f" | {actions / pool:,.0f} | {costs[1]:.3f} | {seconds} |", flush=True)
-
-
-def local(folder: Path, log: Path, models: Path, jobs: int) -> tuple[float, float]:
-    """Score the same actions with a local pool of processes, and return the seconds, and those of CPU time."""
-    state = folder / f"state-{time.time_ns()}"
-    words = ["predict", "--all-users", "--no-follow", "--from", "start", "--format", "json", "--jobs", str(jobs)]
-    begin, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    words += ["-l", str(log), "--models", str(models), "--state", str(state)]
-    with Path(os.devnull).open("wb") as nowhere:
-        subprocess.run([ANOMALY, *words], check=True, stdout=nowhere, stderr=nowhere)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.monotonic() - begin, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 def undisturbed(folder: Path, models: Path, asked: argparse.Namespace, cores: int, source: str = "") -> str:
     """Score all that has arrived, and return the name by which what came of it is found."""
     name = f"score-{asked.users}-{cores}-{time.time_ns()}"
@@ -160,16 +125,6 @@ def undisturbed(folder: Path, models: Path, asked: argparse.Namespace, cores: in
         raise SystemExit(f"The query failed: {folder / name}.log")
     (folder / f"{name}.cpu").write_text(json.dumps(marks))
     return name
-
-
-def cpu_of(folder: Path, name: str) -> float:
-    """Return the CPU time that a warm action took, in milliseconds: which hardly depends on others' work."""
-    marks = {
-        int(number): float(spent) for number, spent in json.loads((folder / f"{name}.cpu").read_text()).items()
-    }
-    rows = batches(folder / f"{name}.json")[2:]
-    actions = sum(int(row["actions"]) for row in rows)
-    return 1000 * (marks[max(marks)] - marks[1]) / actions  # what was spent until the second batch was told of
 
 
 if __name__ == "__main__":

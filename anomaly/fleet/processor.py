@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
+from pyspark.sql.types import BinaryType, LongType, StringType, StructField, StructType
 
 from anomaly.errors import LogMissing, LogUnreadable
 from anomaly.fleet.merging import pieces
@@ -29,8 +30,13 @@ PARSED = "key string, parcel binary, reason string, count long, file string"
 """Table of what was parsed: :class:`anomaly.fleet.reading.Row`."""
 
 COUNTS = ("actions", "shown", "alarming", "strangers", "refused", "late")
-SCORED = ", ".join(["lines string", *(f"{name} long" for name in COUNTS)])
-"""Table of what was scored: lines of JSON, many in one row, and what is counted."""
+"""What is counted of actions."""
+
+SCORED = "lines string, counts string"
+"""Table of what was scored: lines of JSON, many in one row, and ``COUNTS`` in one text.
+
+A table of pandas is made for each key, and each of its columns takes as long as five actions.
+"""
 
 _LINES = 2048
 _ARROW = pa.schema(
@@ -42,6 +48,16 @@ _ARROW = pa.schema(
         ("file", pa.string()),
     ]
 )
+# As objects: what a text means the JVM would be asked in each task.
+_PLACE = StructType(
+    [
+        StructField("stamp", StringType()),
+        StructField("newest", LongType()),
+        StructField("standing", BinaryType()),
+        StructField("window", BinaryType()),
+    ]
+)
+_LEARNED = StructType([StructField("learned", BinaryType())])
 
 
 class ReadFiles:
@@ -94,28 +110,26 @@ def _table(rows: Sequence[Row]) -> pa.RecordBatch:
 
 
 class _Values(Memory):
-    """The state of the key at hand, in Spark's store."""
+    """The state of the key at hand, in Spark's store; few values, since each takes a call of the JVM."""
 
     def __init__(self, handle: StatefulProcessorHandle) -> None:
-        self._mark: ValueState = handle.getValueState("mark", "stamp string, newest long")
-        self._standing: ValueState = handle.getValueState("standing", "standing binary, window binary")
-        self._learned: ValueState = handle.getValueState("learned", "learned binary")
+        self._place: ValueState = handle.getValueState("place", _PLACE)
+        self._learned: ValueState = handle.getValueState("learned", _LEARNED)
+        self._found: Any = None
 
     def mark(self) -> Mark | None:
-        found = self._mark.get()
-        return Mark(str(found[0]), int(found[1])) if found else None
+        self._found = self._place.get()
+        return Mark(str(self._found[0]), int(self._found[1])) if self._found else None
 
     def standing(self) -> tuple[bytes, bytes] | None:
-        found = self._standing.get()
-        return (bytes(found[0]), bytes(found[1])) if found else None
+        return (bytes(self._found[2]), bytes(self._found[3])) if self._found else None
 
     def learned(self) -> bytes | None:
         found = self._learned.get()
         return bytes(found[0]) if found else None
 
     def write(self, mark: Mark, standing: bytes, window: bytes, learned: bytes | None) -> None:
-        self._mark.update((mark.stamp, mark.newest))
-        self._standing.update((standing, window))
+        self._place.update((mark.stamp, mark.newest, standing, window))
         if learned is not None:
             self._learned.update((learned,))
 
@@ -164,8 +178,5 @@ def _scored(told: Sequence[Score], counts: Sequence[int]) -> Iterator[pd.DataFra
     pieces = [told[begin : begin + _LINES] for begin in range(0, len(told), _LINES)] or [[]]
     for number, piece in enumerate(pieces):
         lines = encode(piece).decode("ascii").rstrip("\n") if piece else None
-        figures = counts if not number else [0] * len(counts)
-        yield pd.DataFrame(
-            {"lines": pd.Series([lines], dtype=object)}
-            | {name: [figure] for name, figure in zip(COUNTS, figures, strict=True)}
-        )
+        figures = " ".join(map(str, counts)) if not number else None
+        yield pd.DataFrame({"lines": [lines], "counts": [figures]}, dtype=object)
