@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--heavy", type=int, default=1, help="How many times as much the first user does.")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--actions", type=int, default=600, help="How many each user is learned from.")
+    parser.add_argument("--learn-by", default="OCSVM", choices=["OCSVM", "LSTM", "BOTH"])
     parser.add_argument("--only", choices=["train", "score", "kill"])
     asked = parser.parse_args()
     with TemporaryDirectory() as temporary:

@@ -15,6 +15,7 @@ import pytest
 from backports import zstd
 
 from anomaly.background import Background
+from anomaly.detectors import lstm_fit
 from anomaly.detectors.interface import Algorithm
 from anomaly.enrolment import Enrolment, enrol
 from anomaly.errors import ConfigError, LogEmpty, LogMissing, StoreUnwritable, TooLittleData
@@ -177,6 +178,30 @@ def test_who_kills_each_process_is_told_and_the_others_are_learned(
     assert outcome.lost == {"alice": f"{died} docs/fleet.md"}
     assert outcome.manifest.failed["alice"] == outcome.lost["alice"]
     assert list(outcome.manifest.models) == Store(tmp_path / "models").users() == ["bob"]
+
+
+class Hasty(Lessons, frozen=True):
+    """Lessons in which networks are learned hastily."""
+
+    def learn(self, learned: Learned) -> tuple[bytes, int]:
+        """Learn with two epochs at most, in whatever process this is."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lstm_fit, "MAX_EPOCHS", 2)
+            return super().learn(learned)
+
+
+def test_networks_are_byte_for_byte_those_of_local_training(
+    spark: SparkSession, lines: list[bytes], silent: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tensorflow is as determined in a worker as here."""
+    bob = [line for line in lines if b'"bob"' in line][:560]
+    (tmp_path / "r.log").write_bytes(b"".join(line + b"\n" for line in bob))
+    monkeypatch.setattr(lstm_fit, "MAX_EPOCHS", 2)
+    monkeypatch.setattr(room, "Lessons", Hasty)
+    train(Request((str(tmp_path / "r.log"),), str(tmp_path / "models"), Algorithm.BOTH), spark)
+    list(enrol(Enrolment((tmp_path / "r.log",), tmp_path / "local", Algorithm.BOTH), silent))
+    there, here = ((tmp_path / store / "bob" / "1.safetensors").read_bytes() for store in ("models", "local"))
+    assert there == here
 
 
 def test_two_trainings_at_once_do_not_mix(tmp_path: Path) -> None:
