@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,9 @@ from anomaly.processes import end_with_parent, how_it_ended
 _PATIENCE = 5.0  # seconds for a process to end before it is killed
 _FIRST = "1000"  # of -1000..1000: whom the kernel ends first where memory is short
 _LONGEST = 300  # characters of a reason
+_MOST = (
+    1536  # MiB that a process may keep: tensorflow keeps some 30 of each user's network, and never gives them back
+)
 
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -40,6 +44,8 @@ class Aside:
     def do(self, work: Callable[Asked, Found], *args: Asked.args, **kwargs: Asked.kwargs) -> Found:
         """Return what a function returns, which is done there; both ways by pickling.
 
+        A process that has kept too much memory then is ended, and the next call has another one.
+
         Raises
         ------
         WorkerLost
@@ -49,7 +55,7 @@ class Aside:
         try:
             with suppress(BrokenPipeError):  # it has died: that is heard next
                 connection.send((work, args, kwargs))
-            done, found = connection.recv()
+            done, found, kept = connection.recv()
         except (EOFError, ConnectionError):
             process.join(_PATIENCE)
             how = how_it_ended(process.exitcode)
@@ -58,6 +64,8 @@ class Aside:
         except BaseException:  # such as a signal's: what is still to come would be taken for the next answer
             self.end()
             raise
+        if kept > _MOST:
+            self.end()
         if not done:
             raise WorkerLost(found)
         return found  # type: ignore[no-any-return]  # what the function returned
@@ -106,10 +114,17 @@ def _serve(connection: Connection[Any, Any]) -> None:
     with suppress(EOFError, ConnectionError):
         while True:
             work, args, kwargs = connection.recv()
-            answer: tuple[bool, object]
+            answer: tuple[bool, object]  # whether it was done, and what came of it
             try:
                 answer = True, work(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told
                 answer = False, reason(error)
             del work, args, kwargs
-            connection.send(answer)
+            connection.send((*answer, _kept()))
+
+
+def _kept() -> float:
+    """Return the resident memory of this process, in MiB; 0 where the system does not say."""
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+    return 0.0

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from anomaly.errors import TooLittleData, WorkerLost
+from anomaly.fleet import aside
 from anomaly.fleet.aside import Aside, reason
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,18 @@ def test_one_that_died_while_nothing_was_asked_is_told(beside: Aside) -> None:
 def test_it_is_the_first_that_the_system_ends(beside: Aside) -> None:
     """Not the worker, and not the executor, which may be larger."""
     assert beside.do(eagerness) == "1000"
+
+
+def test_one_that_keeps_too_much_is_ended(beside: Aside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it found, or why it failed, is told first."""
+    first = beside.do(os.getpid)
+    monkeypatch.setattr(aside, "_MOST", 1)
+    assert beside.do(os.getpid) == first
+    with pytest.raises(WorkerLost, match=r"^only 3$"):
+        beside.do(too_little, "only 3")
+    monkeypatch.setattr(aside, "_MOST", 1000)
+    second = beside.do(os.getpid)
+    assert second == beside.do(os.getpid) != first
 
 
 def test_it_ends_with_its_worker() -> None:
