@@ -34,7 +34,7 @@ fleet.add_command(score)
     metavar="URI",
     multiple=True,
     required=True,
-    help="A file or directory of results logs, as Hadoop names it; may be given again.",
+    help="A file or directory of results logs as Hadoop names it, or kafka://HOST:PORT/TOPIC; may be given again.",
 )
 @click.option("--models", metavar="URI", required=True, help="The store of models; made where there is none.")
 @options.algorithm
@@ -89,6 +89,7 @@ def train(
     Example:
       anomaly fleet train --from /srv/osquery --models /srv/models -a OCSVM
       anomaly fleet train --from s3a://logs/osquery/ --models s3a://logs/models
+      anomaly fleet train --from kafka://broker:9092/osquery --models /srv/models
     """
     from anomaly.fleet.session import check_extra, explained, session
 

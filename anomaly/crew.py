@@ -9,7 +9,6 @@ however it ends.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import threading
 import time
@@ -26,7 +25,7 @@ from anomaly.detectors.interface import Algorithm
 from anomaly.errors import AnomalyError, TooLittleData, WorkerLost
 from anomaly.harvest import Report, Watch
 from anomaly.model import UserModel
-from anomaly.processes import how_it_ended, shielded
+from anomaly.processes import end_with_parent, how_it_ended, shielded
 from anomaly.study import Study
 
 _ROOM = 1 << 30  # bytes that a process takes at most, tensorflow included, for a log of a million actions
@@ -195,7 +194,7 @@ class _Worker:
 
 def _work(connection: Connection[Any, Any], course: Course) -> None:
     """Learn what comes, until nothing does: the process that a worker is."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     with suppress(EOFError, BrokenPipeError):
         while True:
             user, corpus = connection.recv()
@@ -229,10 +228,3 @@ def _safe_lesson(course: Course, user: str, corpus: Corpus, report: Report) -> L
     except Exception as error:  # noqa: BLE001 - it is handed on
         reason = f"learning it failed with {type(error).__name__}: {error}"
         return Lesson(user, WorkerLost(reason), time.monotonic() - begin)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

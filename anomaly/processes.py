@@ -1,7 +1,9 @@
-"""What the rooms that share work out to processes have in common: signals kept from them, and how one ended."""
+"""What the rooms that share work out to processes have in common: signals kept from them, and how they end."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -37,3 +39,11 @@ def how_it_ended(code: int | None) -> str:
             name = signal.Signals(-code).name
         return f"was ended by {name}"
     return f"ended with exit code {code}"
+
+
+def end_with_parent() -> None:
+    """Wait for the process that started this one, and then end it: what a thread of it does."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

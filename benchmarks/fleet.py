@@ -1,4 +1,4 @@
-"""What a fleet costs: scoring on Spark beside a local pool of processes, and what kills lose and repeat.
+"""What a fleet costs: learning and scoring on Spark beside local processes, and what kills lose and repeat.
 
     python -m benchmarks.fleet [--users 200] [--turns 6] [--each 200] [--cores 1 2] [--only score]
 
@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from benchmarks.fleet_logs import arrive, learned, slices
+from benchmarks.fleet_training import training_table
 from benchmarks.speed_child import ANOMALY, run
 from benchmarks.speed_logs import simulated
 
@@ -39,11 +40,17 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=200)
     parser.add_argument("--heavy", type=int, default=1, help="How many times as much the first user does.")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--only", choices=["score", "kill"])
+    parser.add_argument("--actions", type=int, default=600, help="How many each user is learned from.")
+    parser.add_argument("--learn-by", default="OCSVM", choices=["OCSVM", "LSTM", "BOTH"])
+    parser.add_argument("--only", choices=["train", "score", "kill"])
     asked = parser.parse_args()
     with TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
+        if asked.only in (None, "train"):
+            training_table(folder, asked)
+        if asked.only == "train":
+            return
         models = prepare(folder, asked)
         print(f"{asked.users} users, {asked.turns} batches of {asked.each} actions each, OCSVM, adapting\n")
         if asked.only != "kill":

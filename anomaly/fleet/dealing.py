@@ -71,18 +71,20 @@ def counts(rows: DataFrame) -> tuple[int, dict[str, int]]:
     return found.pop(LINES, 0), found
 
 
-def actors_of(acted: DataFrame) -> Iterator[Actor]:
-    """Count what each user did on each host."""
+def actors_of(acted: DataFrame, files: int) -> Iterator[Actor]:
+    """Count what each user did on each host; ranks below ``files`` are of files, the others of topics."""
     from pyspark.sql import functions as f  # noqa: PLC0415 - only with the extra
 
+    partition = f.when(f.col("rank") >= files, f.struct("rank", "block"))
     counted = acted.groupBy("host", "user").agg(
         f.count("*").alias("actions"),
         f.count_if(~f.col("baseline")).alias("learnable"),
         f.min(f.struct(*PLACE)).alias("first"),
+        f.coalesce(f.min(partition) != f.max(partition), f.lit(False)).alias("scattered"),  # noqa: FBT003 - a column
     )
     for row in counted.toLocalIterator():
         host, user = row.host.decode(*_TEXT), row.user.decode(*_TEXT)
-        yield Actor(host, user, row.actions, row.learnable, tuple(row.first))
+        yield Actor(host, user, row.actions, row.learnable, tuple(row.first), row.scattered)
 
 
 def table_of(spark: SparkSession, chosen: Sequence[Key], dealt: dict[str, int], newest: int) -> DataFrame:
@@ -94,13 +96,13 @@ def table_of(spark: SparkSession, chosen: Sequence[Key], dealt: dict[str, int], 
             key.name.encode(*_TEXT),
             dealt[key.name],
             max(key.actions - newest, 0),
-            len(key.actors) > 1,
+            key.by_time,
         )
         for key in chosen
         for actor in key.actors
     ]
     return spark.createDataFrame(
-        rows, "host binary, user binary, key binary, part int, skip bigint, several boolean"
+        rows, "host binary, user binary, key binary, part int, skip bigint, by_time boolean"
     )
 
 
@@ -109,12 +111,13 @@ def dealt(
 ) -> DataFrame:
     """Deal rows out to parts, each part's in an order, as a lesson takes them.
 
-    Of a user on several hosts the actions are in the order of time, since their logs are not one.
+    Of a user on several hosts the actions are in the order of time, since their logs are not one; likewise where
+    they lie in several partitions of a topic. Where times are equal, the place decides.
     """
     from pyspark.sql import functions as f  # noqa: PLC0415 - only with the extra
 
     wanted = dict.fromkeys((*order, *COLUMNS, "part"))
-    moment = f.when(f.col("several"), f.col("time")).otherwise(0)
+    moment = f.when(f.col("by_time"), f.col("time")).otherwise(0)
     rows = acted.join(table, ["host", "user"]).withColumn("at", moment).select(*wanted)
     if pairs is not None:
         hosts = table.select("host", "key", "part").distinct()

@@ -1,4 +1,4 @@
-"""Logs in a directory, an object store or any other file system of Hadoop, as one table of rows in log order.
+"""Logs in any file system of Hadoop, such as a directory or an object store, or in Kafka, as one table of rows.
 
 Plain files are cut into lines by Spark, many workers a file. Archives are read whole, by one worker each: Spark's
 own readers know neither how to go on where one is cut, nor Zstandard without native libraries.
@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
 from anomaly.errors import LogEmpty, LogMissing, LogUnreadable
+from anomaly.fleet.addresses import address_kind
+from anomaly.fleet.kafka_table import read_topic
 from anomaly.fleet.lines import ROWS, from_archives, from_text
 from anomaly.fleet.storage import folder
 from anomaly.sources.compressed import COMPRESSED
@@ -37,23 +40,36 @@ class Inputs(NamedTuple):
     """As :data:`anomaly.fleet.lines.ROWS`."""
     logs: tuple[str, ...]
     """The newest file of each log, with its archives: that is where the log ends."""
+    files: int
+    """How many: their ranks are below. From there on they are of topics, whose partitions have no order."""
 
 
 def read(spark: SparkSession, places: Sequence[str]) -> Inputs:
-    """Find the files in places, and say how to read them.
+    """Find what there is in places, and say how to read it; topics of Kafka come after all files.
 
     Raises
     ------
     LogMissing, LogUnreadable, LogEmpty
-        A place is not there, may not be read, or holds no file.
+        A place is not there, may not be read, or holds no file and no message.
+    ConfigError
+        An address of a topic is none.
     """
+    topics = [place for place in places if address_kind(place) == "kafka"]
+    paths = [place for place in places if place not in topics]
+    found = [_read_files(spark, paths)] if paths else []
+    logs, files = (found[0].logs, found[0].files) if found else ((), 0)
+    tables = [read_topic(spark, address, files + number) for number, address in enumerate(topics)]
+    rows = reduce(lambda one, other: one.unionAll(other), [*(one.rows for one in found), *tables])
+    return Inputs(rows, logs, files)
+
+
+def _read_files(spark: SparkSession, paths: list[str]) -> Inputs:
     from pyspark.errors import PySparkException  # noqa: PLC0415 - only with the extra
     from pyspark.sql import functions as f  # noqa: PLC0415 - the same
 
     reader = spark.read.option("recursiveFileLookup", True).option("lineSep", "\n")  # noqa: FBT003 - Spark's
     # A line that is too long is not even held by the JVM; its own newline counts too.
     reader = reader.option("mapreduce.input.linerecordreader.line.maxlength", MAX_LINE + 2)
-    paths = list(places)
     try:
         text = reader.text(paths)
         files = text.inputFiles()
@@ -76,7 +92,7 @@ def read(spark: SparkSession, places: Sequence[str]) -> Inputs:
     archives = whole.where(name.rlike(_ARCHIVE)).select(_path(path), name.alias("name"), "content")
     rows = _ranked(lines, ranked, "block", "line", "value").mapInArrow(from_text, ROWS)
     packed = _ranked(archives, ranked, "name", "content").mapInArrow(from_archives, ROWS)
-    return Inputs(rows.unionAll(packed), order.newest)
+    return Inputs(rows.unionAll(packed), order.newest, len(order.files))
 
 
 class Order(NamedTuple):

@@ -1,18 +1,19 @@
 """A topic of Kafka as a data source in Python, by confluent-kafka: for where Spark's own connector was not given.
 
 The driver asks brokers which offsets there are, and each task reads the offsets that it was given; no group is
-needed, and how far a query came stands in Spark's checkpoint alone. Several processes of Python start with this
-module, so it imports little.
+needed, and how far a query came stands in Spark's checkpoint alone. A table is told its offsets beforehand.
+Several processes of Python start with this module, so it imports little.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
+from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxRows, SupportsTriggerAvailableNow
 
 from anomaly.errors import StateError
@@ -30,7 +31,10 @@ _WAIT = 0.5
 
 
 class KafkaSource(DataSource):
-    """A topic, by confluent-kafka; options ``servers`` and ``topic`` (Spark hands names on in lower case)."""
+    """A topic, by confluent-kafka; options ``servers`` and ``topic`` (Spark hands names on in lower case).
+
+    Of a table, ``spans`` is which offsets it has: :meth:`Reader.spans` as JSON.
+    """
 
     @classmethod
     def name(cls) -> str:
@@ -42,9 +46,15 @@ class KafkaSource(DataSource):
         return _MESSAGE
 
     def streamReader(self, schema: Any) -> DataSourceStreamReader:  # noqa: ANN401, ARG002, N802 - Spark's
-        """Return what reads."""
-        options = {name: str(self.options[name]) for name in ("servers", "topic")}
-        return Reader(options["servers"], options["topic"])
+        """Return what reads a stream."""
+        return self._reader()
+
+    def reader(self, schema: Any) -> DataSourceReader:  # noqa: ANN401, ARG002 - Spark's
+        """Return what reads a table."""
+        return TableReader(self._reader(), [Span(*span) for span in json.loads(self.options["spans"])])
+
+    def _reader(self) -> Reader:
+        return Reader(str(self.options["servers"]), str(self.options["topic"]))
 
 
 class Span(InputPartition):
@@ -94,6 +104,14 @@ class Reader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         """Return what tasks are to read."""
         spans = [Span(int(partition), start.get(partition, 0), to) for partition, to in end.items()]
         return [span for span in spans if span.begin < span.end]
+
+    def spans(self, most: int) -> list[tuple[int, int, int]]:
+        """Return all offsets that there are now, in parts of so many at most, each as :class:`Span` has it."""
+        return [
+            (int(partition), begin, min(begin + most, end))
+            for partition, (low, end) in sorted(self._ends().items(), key=lambda entry: int(entry[0]))
+            for begin in range(low, end, most)
+        ]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Read a task's messages; raises StateError where they do not come."""
@@ -166,3 +184,18 @@ class Reader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             "log_level": 2,
         }
         return Consumer(settings)
+
+
+class TableReader(DataSourceReader):
+    """Reads offsets that were chosen before."""
+
+    def __init__(self, reader: Reader, spans: list[Span]) -> None:
+        self._reader, self._spans = reader, spans
+
+    def partitions(self) -> list[Span]:
+        """Return what tasks are to read."""
+        return self._spans
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        """Read a task's messages; raises StateError where they do not come."""
+        return self._reader.read(partition)

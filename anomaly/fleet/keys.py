@@ -39,6 +39,8 @@ class Actor(NamedTuple):
     """Actions but for baseline rows."""
     first: tuple[int, ...]
     """Where in the logs the user first acted."""
+    scattered: bool = False
+    """Whether the actions have no order but that of time: they lie in several partitions of a topic."""
 
 
 class Key(NamedTuple):
@@ -51,6 +53,11 @@ class Key(NamedTuple):
     def actions(self) -> int:
         """How many actions there are."""
         return sum(actor.actions for actor in self.actors)
+
+    @property
+    def by_time(self) -> bool:
+        """Whether actions are put in the order of time, there being no other."""
+        return len(self.actors) > 1 or any(actor.scattered for actor in self.actors)
 
     @property
     def learnable(self) -> int:

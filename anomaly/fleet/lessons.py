@@ -1,7 +1,8 @@
 """What a worker makes of the rows of its keys: models, and what everyone does.
 
 Rows come sorted, key by key, the pairs of numbers and names before the actions. Each key's actions are held as the
-numbers that local training holds; the rows themselves are never in memory together.
+numbers that local training holds; the rows themselves are never in memory together. Only the process beside
+(:mod:`anomaly.fleet.aside`) learns of them, and only it imports what learning takes.
 """
 
 from __future__ import annotations
@@ -16,21 +17,16 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 
-from anomaly.background_fit import learn_background
 from anomaly.corpus import Corpus
-from anomaly.course import Course
 from anomaly.detectors.interface import Algorithm
-from anomaly.errors import AnomalyError
+from anomaly.fleet.aside import aside, reason
 from anomaly.fleet.lines import PAIR, unpack
 from anomaly.fleet.manifest import model_file
 from anomaly.fleet.storage import FolderStorage
 from anomaly.harvest import Harvest
 from anomaly.identity import NUMBER, Identities
-from anomaly.model import UserModel
 from anomaly.osquery import Action
-from anomaly.population import Population
 from anomaly.sources.interface import Position
-from anomaly.training import check_enough
 
 COLUMNS = ("key", "kind", "host", "user", "time", "baseline", "skip", "content")
 """What a lesson takes of each row; ``skip`` is how many of the key's oldest actions are left out."""
@@ -54,7 +50,6 @@ _SCHEMA = pa.schema(
     ]
 )
 _TEXT = ("utf-8", "surrogatepass")
-_LONGEST = 300  # characters of a reason
 
 
 class _Row(NamedTuple):
@@ -80,7 +75,8 @@ class Learned(NamedTuple):
 
     key: str
     corpus: Corpus
-    identities: Identities
+    names: dict[str, dict[str, str]]
+    """Of the numbers on its hosts, where its rows brought them."""
 
 
 class Lessons(msgspec.Struct, frozen=True):
@@ -107,28 +103,37 @@ class Lessons(msgspec.Struct, frozen=True):
     def _row(self, learned: Learned, begin: float) -> dict[str, object]:
         row: dict[str, object] = {"key": learned.key.encode(*_TEXT), "actions": len(learned.corpus)}
         try:
-            model = self.learn(learned)
-            data = model.to_bytes()
+            data, last = aside().do(self.learn, learned)
             file = model_file(learned.key, self.version)
             if self.folder is not None:
                 self.folder.write(file, data)
             else:
                 row["data"] = data
-            row |= {"file": file, "sha256": hashlib.sha256(data).hexdigest(), "last": model.card.last}
+            row |= {"file": file, "sha256": hashlib.sha256(data).hexdigest(), "last": last}
         except Exception as error:  # noqa: BLE001 - whatever it is, the other keys are learned
             row["error"] = reason(error)
         return row | {"seconds": time.monotonic() - begin}
 
-    def learn(self, learned: Learned) -> UserModel:
-        """Return the model of a key, byte for byte that of ``anomaly train --user``; raises what that raises."""
+    def learn(self, learned: Learned) -> tuple[bytes, int]:
+        """Learn a key; raises what ``anomaly train --user`` raises.
+
+        Returns
+        -------
+        The model, byte for byte the one of ``anomaly train --user``, and the time of its last action.
+        """
+        # scikit-learn and tensorflow take seconds, and memory that the worker itself does not need.
+        from anomaly.course import Course  # noqa: PLC0415 - see above
+        from anomaly.model import UserModel  # noqa: PLC0415 - see above
+        from anomaly.training import check_enough  # noqa: PLC0415 - see above
+
         check_enough(learned.key, learned.corpus)
         found = Harvest({}, named=True, ends=self.ends, skipped=Counter(), lines=0)
-        identities = learned.identities if self.identities is None else Identities.from_dict(self.identities)
-        course = Course(self.algorithm, self.seed, (), None, found, identities)
+        names = learned.names if self.identities is None else self.identities
+        course = Course(self.algorithm, self.seed, (), None, found, Identities.from_dict(names))
         model = course.learn(learned.key, learned.corpus, lambda _fraction, _what: None)
         if not isinstance(model, UserModel):  # only where users are weighed against each other
             raise TypeError("a study is no model")
-        return model
+        return model.to_bytes(), model.card.last
 
 
 def teach_background(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -144,10 +149,18 @@ def teach_background(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBat
         return
     result: dict[str, object] = {"key": b"", "actions": sum(map(len, everyone.values()))}
     try:
-        result["data"] = learn_background(Population(dict(sorted(everyone.items())))).to_bytes()
+        result["data"] = aside().do(in_common, dict(sorted(everyone.items())))
     except Exception as error:  # noqa: BLE001 - the users' models are of use without it
         result["error"] = reason(error)
     yield pa.RecordBatch.from_pylist([result | {"seconds": time.monotonic() - begin}], schema=_SCHEMA)
+
+
+def in_common(everyone: dict[str, Corpus]) -> bytes:
+    """Return what some users have in common, as a file."""
+    from anomaly.background_fit import learn_background  # noqa: PLC0415 - only in the process beside
+    from anomaly.population import Population  # noqa: PLC0415 - the same
+
+    return learn_background(Population(everyone)).to_bytes()
 
 
 def keyed(batches: Iterable[pa.RecordBatch]) -> Iterator[Learned]:
@@ -164,13 +177,7 @@ def keyed(batches: Iterable[pa.RecordBatch]) -> Iterator[Learned]:
             seen += 1
             if seen > row.skip:
                 corpus.append(seen, row.action())
-        yield Learned(key.decode(*_TEXT), corpus, identities)
-
-
-def reason(error: Exception) -> str:
-    """Say why there is no model, in one line."""
-    text = str(error) if isinstance(error, AnomalyError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split()).encode("utf-8", "replace").decode()[:_LONGEST]
+        yield Learned(key.decode(*_TEXT), corpus, identities.to_dict())
 
 
 def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[_Row]:

@@ -85,9 +85,8 @@ def _settle(spark: SparkSession) -> None:
     spark.conf.set("spark.sql.legacy.execution.pandas.groupedMap.assignColumnsByName", "false")
     # Spark looks at a batch's files once more before it reads them, by a task for each, which costs more than to
     # read them: by as many as there are parts it is a tenth.
-    spark.conf.set(
-        "spark.sql.sources.parallelPartitionDiscovery.parallelism", spark.conf.get("spark.sql.shuffle.partitions")
-    )
+    parts = spark.conf.get("spark.sql.shuffle.partitions", "2")
+    spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", parts or "2")
 
 
 def parse(spark: SparkSession, asked: Asked) -> DataFrame:

@@ -90,7 +90,7 @@ def train(asked: Request, spark: SparkSession, say: Say = lambda _: None) -> Out
         resolved, pairs = resolve(rows)
         acted = resolved.where(within(asked.period))
         lines, skipped = counts(rows)
-        chosen, short = _choose(asked, actors_of(acted))
+        chosen, short = _choose(asked, actors_of(acted, inputs.files))
         if not chosen:
             raise (TooLittleData if short else LogEmpty)(_nobody(asked, lines, short))
         say(f"{lines:,} lines read; {len(chosen):,} users to learn, {len(short):,} have too few actions.")

@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,3 +120,26 @@ def fleet_models(ocsvm_models: Path, tmp_path: Path) -> Path:
 def manifest_writer() -> Callable[[Path, dict[str, Any]], None]:
     """Give what replaces a store's manifest."""
     return write_manifest
+
+
+class Broker:
+    """librdkafka's broker for tests, which lives in a producer."""
+
+    def __init__(self) -> None:
+        from confluent_kafka import Producer  # noqa: PLC0415 - an extra
+
+        self.producer = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "", "log_level": 0})
+        self.servers = next(iter(self.producer.list_topics("osquery", 10).brokers.values()))
+        self.address = f"kafka://127.0.0.1:{self.servers.port}/osquery"
+
+    def send(self, lines: Iterable[bytes | None], partition: int = 0) -> None:
+        """Send lines to one partition."""
+        for line in lines:
+            self.producer.produce("osquery", line, partition=partition)
+        assert self.producer.flush(10) == 0
+
+
+@pytest.fixture
+def broker() -> Broker:
+    """Give a broker."""
+    return Broker()

@@ -11,7 +11,6 @@ from anomaly.errors import StateError
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
 pytest.importorskip("confluent_kafka", reason="without the extra: pip install '.[fleet-kafka]'")
 
-import confluent_kafka as kafka
 from pyspark.sql.streaming.datasource import ReadAllAvailable
 
 from anomaly.fleet.kafka_source import MOST, Reader, Span
@@ -21,26 +20,7 @@ from anomaly.fleet.worker import Order
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-
-class Broker:
-    """librdkafka's broker for tests, which lives in a producer."""
-
-    def __init__(self) -> None:
-        self.producer = kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "", "log_level": 0})
-        self.servers = next(iter(self.producer.list_topics("osquery", 10).brokers.values()))
-        self.address = f"kafka://127.0.0.1:{self.servers.port}/osquery"
-
-    def send(self, lines: list[bytes]) -> None:
-        """Send lines to one partition."""
-        for line in lines:
-            self.producer.produce("osquery", line, partition=0)
-        assert self.producer.flush(10) == 0
-
-
-@pytest.fixture
-def broker() -> Broker:
-    """Give a broker."""
-    return Broker()
+    from tests.fleet.conftest import Broker
 
 
 def test_offsets_are_given_out_once(broker: Broker) -> None:

@@ -31,6 +31,14 @@ def test_of_equals_the_first_in_the_log_keeps_the_plain_name() -> None:
     assert name(found, Rule.LOCAL) == name(found[::-1], Rule.LOCAL)
 
 
+def test_actions_are_put_by_time_only_where_they_have_no_other_order() -> None:
+    """On several hosts, or in several partitions of a topic."""
+    alice = actor("ws1", "alice")
+    assert not Key("alice", (alice,)).by_time
+    assert Key("alice", (alice._replace(scattered=True),)).by_time
+    assert Key("alice", (alice, actor("ws2", "alice"))).by_time
+
+
 def test_a_key_may_always_have_its_host_or_never() -> None:
     """A machine's own rows keep their name, which has the host in it."""
     found = [actor("ws1", "alice"), actor("ws2", "alice", 3), actor("ws1", "host:ws1")]

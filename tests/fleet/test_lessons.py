@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,16 +12,23 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from anomaly.course import Course
 from anomaly.detectors.interface import Algorithm
-from anomaly.fleet import lessons
-from anomaly.fleet.lessons import COLUMNS, Lessons, keyed, teach_background
+from anomaly.errors import WorkerLost
+from anomaly.fleet.aside import Aside, aside
+from anomaly.fleet.lessons import COLUMNS, Learned, Lessons, keyed, teach_background
 from anomaly.fleet.lines import ACTION, PAIR, pack
 from anomaly.fleet.storage import FolderStorage
 from anomaly.model import UserModel
 from anomaly.osquery import Action
 
 Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_process_is_left() -> Iterator[None]:
+    """End the process beside."""
+    yield
+    aside().end()
 
 
 def rows_of(key: str, actions: list[Action], skip: int = 0) -> Rows:
@@ -70,23 +79,42 @@ def test_a_key_without_a_model_is_told_and_the_next_is_learned(
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")] == ["bob/3.safetensors"]
 
 
-def test_whatever_goes_wrong_is_one_line(
-    by_user: dict[str, list[Action]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An error that nobody foresaw, memory that does not suffice, a disk that is full: the others have models."""
-    learn = Course.learn
+class Failing(Lessons, frozen=True):
+    """Learns alice never: one way or another it goes wrong."""
 
-    def fail(self: Course, user: str, *rest: Any) -> Any:  # noqa: ANN401 - as the original
-        if user == "alice":
+    def learn(self, learned: Learned) -> tuple[bytes, int]:
+        """Do as told by the version."""
+        if learned.key == "alice" and self.version == 1:
             raise MemoryError("of\nits own" + "!" * 1000)
-        return learn(self, user, *rest)
+        if learned.key == "alice":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().learn(learned)
 
-    monkeypatch.setattr(Course, "learn", fail)
-    asked = Lessons(Algorithm.OCSVM, 0, 1, (), None, {})
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (1, "MemoryError: of its own!!!"),
+        (2, "its process was killed (SIGKILL), as the system does where memory is short; what a worker"),
+    ],
+)
+def test_whatever_goes_wrong_is_one_line(by_user: dict[str, list[Action]], version: int, said: str) -> None:
+    """An error that nobody foresaw, a process that is killed: the others have models, and the worker lives."""
+    asked = Failing(Algorithm.OCSVM, 0, version, (), None, {})
     failed, learned = taught(asked, rows_of("alice", by_user["alice"]) + rows_of("bob", by_user["bob"]))
-    assert failed["error"].startswith("MemoryError: of its own!!!")
+    assert failed["error"].startswith(said)
     assert len(failed["error"]) <= 300
+    assert learned["error"] is None
     assert hashlib.sha256(learned["data"]).hexdigest() == learned["sha256"]
+
+
+def test_a_disk_that_is_full_is_a_reason(by_user: dict[str, list[Action]], tmp_path: Path) -> None:
+    """The model that could not be written is none."""
+    (tmp_path / "models").write_text("in the way")
+    asked = Lessons(Algorithm.OCSVM, 0, 1, (), FolderStorage(tmp_path / "models"), {})
+    (failed,) = taught(asked, rows_of("bob", by_user["bob"]))
+    assert (failed["file"], failed["sha256"]) == (None, None)
+    assert failed["error"].startswith(f"Models cannot be written to {tmp_path / 'models'}: File exists.")
 
 
 def test_only_the_newest_actions_of_a_key_are_held(by_user: dict[str, list[Action]]) -> None:
@@ -94,7 +122,7 @@ def test_only_the_newest_actions_of_a_key_are_held(by_user: dict[str, list[Actio
     pair = rows_of("alice", by_user["alice"][:1], skip=1000)[0]
     pair |= {"kind": PAIR, "host": b"ws1", "user": b"uid:1000", "content": b"alice"}
     (found,) = keyed(batches([pair, *rows_of("alice", by_user["alice"], skip=1000)]))
-    assert found.identities.to_dict() == {"ws1": {"1000": "alice"}}
+    assert found.names == {"ws1": {"1000": "alice"}}
     (newest,) = keyed(batches(rows_of("alice", by_user["alice"][1000:])))
     assert len(newest.corpus) == len(by_user["alice"]) - 1000
     assert newest.corpus.fingerprint() == found.corpus.fingerprint()
@@ -111,10 +139,10 @@ def test_a_background_that_fails_is_told(
 ) -> None:
     """Models are of use without it."""
 
-    def fail(_: object) -> None:
-        raise ValueError("no")
+    def fail(*_: object) -> None:
+        raise WorkerLost("its process was killed")
 
-    monkeypatch.setattr(lessons, "learn_background", fail)
+    monkeypatch.setattr(Aside, "do", fail)
     rows = rows_of("alice", by_user["alice"]) + rows_of("bob", by_user["bob"])
     ((row,),) = (batch.to_pylist() for batch in teach_background(batches(rows)))
-    assert (row["data"], row["error"]) == (None, "ValueError: no")
+    assert (row["data"], row["error"]) == (None, "its process was killed")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,11 +15,13 @@ import pytest
 from backports import zstd
 
 from anomaly.background import Background
+from anomaly.detectors import lstm_fit
 from anomaly.detectors.interface import Algorithm
 from anomaly.enrolment import Enrolment, enrol
 from anomaly.errors import ConfigError, LogEmpty, LogMissing, StoreUnwritable, TooLittleData
 from anomaly.fleet import train as room
 from anomaly.fleet.keys import Rule
+from anomaly.fleet.lessons import Learned, Lessons
 from anomaly.fleet.manifest import Manifest
 from anomaly.fleet.storage import FolderStorage, HadoopStorage
 from anomaly.fleet.train import Outcome, Request, load, train
@@ -152,6 +156,52 @@ def test_training_again_adds_versions_and_then_moves_the_manifest(
     assert manifest.failed["carol"] == "519 actions to learn from, and 900 are needed"
     assert (models / "alice/1.safetensors").read_bytes() == (models / "alice/2.safetensors").read_bytes()
     assert load(FolderStorage(models)) == manifest
+
+
+class Deadly(Lessons, frozen=True):
+    """Lessons that no process survives which learns alice."""
+
+    def learn(self, learned: Learned) -> tuple[bytes, int]:
+        """Die as a process does that the system ends."""
+        if learned.key == "alice":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().learn(learned)
+
+
+def test_who_kills_each_process_is_told_and_the_others_are_learned(
+    trained: Trained, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that does not suffice for one takes no worker of Spark's, where a task is tried but once."""
+    monkeypatch.setattr(room, "Lessons", Deadly)
+    outcome = train(asked(trained.log, tmp_path / "models"), spark)  # the newest part, for it is done sooner
+    died = "its process was killed (SIGKILL), as the system does where memory is short; what a worker needs is in"
+    assert outcome.lost == {"alice": f"{died} docs/fleet.md"}
+    assert outcome.manifest.failed["alice"] == outcome.lost["alice"]
+    assert list(outcome.manifest.models) == Store(tmp_path / "models").users() == ["bob"]
+
+
+class Hasty(Lessons, frozen=True):
+    """Lessons in which networks are learned hastily."""
+
+    def learn(self, learned: Learned) -> tuple[bytes, int]:
+        """Learn with two epochs at most, in whatever process this is."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lstm_fit, "MAX_EPOCHS", 2)
+            return super().learn(learned)
+
+
+def test_networks_are_byte_for_byte_those_of_local_training(
+    spark: SparkSession, lines: list[bytes], silent: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tensorflow is as determined in a worker as here."""
+    bob = [line for line in lines if b'"bob"' in line][:560]
+    (tmp_path / "r.log").write_bytes(b"".join(line + b"\n" for line in bob))
+    monkeypatch.setattr(lstm_fit, "MAX_EPOCHS", 2)
+    monkeypatch.setattr(room, "Lessons", Hasty)
+    train(Request((str(tmp_path / "r.log"),), str(tmp_path / "models"), Algorithm.BOTH), spark)
+    list(enrol(Enrolment((tmp_path / "r.log",), tmp_path / "local", Algorithm.BOTH), silent))
+    there, here = ((tmp_path / store / "bob" / "1.safetensors").read_bytes() for store in ("models", "local"))
+    assert there == here
 
 
 def test_two_trainings_at_once_do_not_mix(tmp_path: Path) -> None:
