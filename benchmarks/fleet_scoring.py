@@ -51,7 +51,10 @@ def main() -> None:
             one = argparse.Namespace(**vars(asked) | {"users": users})
             models = prepare(folder, one)
             size = users - 1 + asked.heavy
-            print(f"\n{users} users, {asked.turns} batches of {size * asked.each:,} actions, OCSVM, adapting;", end="")
+            print(
+                f"\n{users} users, {asked.turns} batches of {size * asked.each:,} actions, OCSVM, adapting;",
+                end="",
+            )
             print(f" user u0 does {asked.heavy / size:.1%} of them\n")
             score_table(folder, models, one)
 
@@ -59,7 +62,9 @@ def main() -> None:
 def score_table(folder: Path, models: Path, asked: argparse.Namespace) -> None:
     """Print the rates of Spark and of a local pool, by cores."""
     cold = getattr(asked, "cold", COLD)
-    print("| cores | Spark, warm | CPU, ms an action | Spark, all of it | local pool | CPU, ms | batches, s", end="")
+    print(
+        "| cores | Spark, warm | CPU, ms an action | Spark, all of it | local pool | CPU, ms | batches, s", end=""
+    )
     print(" | written after s: half of the others, all of them, u0 |")
     print("|---|---|---|---|---|---|---|---|")
     whole = folder / f"{arrivals(asked)}.log"
