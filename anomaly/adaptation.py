@@ -231,8 +231,13 @@ def _share(saved: Any) -> float:  # noqa: ANN401 - from a file
 
 def _tokens(saved: Sequence[Any], size: int) -> Tokens:
     ids, buckets, marks = (tuple(map(int, part)) for part in saved)
-    if not ids or not all(0 < token < size for token in ids) or not all(0 <= b < BUCKETS for b in buckets):
+    if not ids or not _within(ids, 1, size) or not _within(buckets, 0, BUCKETS):
         raise ValueError("what was to be learned is of another vocabulary")
-    if len(marks) != len(ids) or not all(0 <= mark < _MARKS for mark in marks):
+    if len(marks) != len(ids) or not _within(marks, 0, _MARKS):
         raise ValueError("what was to be learned does not pair up")
     return Tokens(ids, buckets, marks)
+
+
+def _within(numbers: tuple[int, ...], low: int, end: int) -> bool:
+    """Say whether all are from low up to end: by the hundred for each user who comes back into memory, so in C."""
+    return not numbers or (min(numbers) >= low and max(numbers) < end)

@@ -147,9 +147,11 @@ def _exposed(address: str | None, board: Board) -> AbstractContextManager[object
 
 def _predict(ctx: click.Context, output: str) -> Tally:
     from anomaly.control import Control, Overdue
+    from anomaly.garbage import search_seldom
     from anomaly.prediction import check_read, prepare
     from anomaly.systemd import Notifier
 
+    search_seldom()
     asked = _asked(ctx.params)
     _check_alerts(asked.alerts, output)
     terminal_watches = sys.stdout is not None and sys.stdout.isatty()

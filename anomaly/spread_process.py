@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from anomaly.errors import AnomalyError, WorkerLost
+from anomaly.garbage import search_seldom
 from anomaly.learned import StoreKeeper
 from anomaly.osquery import Action
 from anomaly.records import ModelRef, Reason
@@ -64,6 +65,7 @@ def work(connection: Connection[Any, Any], post: Post) -> None:
 
     An error is sent in place of an answer, and ends the process.
     """
+    search_seldom()
     try:
         _answer(connection, post)
     except (EOFError, ConnectionError):

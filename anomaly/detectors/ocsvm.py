@@ -111,10 +111,11 @@ class OneClassSvm(Detector):
     def resume(self, saved: Mapping[str, Any], learned: Mapping[str, NDArray[Any]] | None = None) -> WindowState:
         """Rebuild a saved window, and what was learned."""
         try:
-            window = [tuple(int(bucket) for bucket in buckets) for buckets in saved["window"]]
+            window = [tuple(map(int, buckets)) for buckets in saved["window"]]
         except OverflowError as error:
             raise ValueError("the saved window holds no such number") from error
-        if len(window) > WINDOW or not all(0 <= b < BUCKETS for buckets in window for b in buckets):
+        filled = list(chain.from_iterable(window))
+        if len(window) > WINDOW or min(filled, default=0) < 0 or max(filled, default=0) >= BUCKETS:
             raise ValueError("the window does not fit the bag")
         if learned is None:
             return WindowState(self.vectors, self.pool, window)

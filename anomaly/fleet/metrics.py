@@ -59,7 +59,7 @@ def batch_row(
     observed
         What the query counted on the way.
     state
-        Values in the state store: three for each key.
+        Values in the state store: two for each key.
     """
     parsed, scored = dict(observed.get("parsed", {})), dict(observed.get("scored", {}))
     skipped = {reason: count for reason in REASONS if (count := parsed.get(reason))}

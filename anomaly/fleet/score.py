@@ -84,9 +84,9 @@ def _settle(spark: SparkSession) -> None:
     # To look columns up by their names takes pandas twice as long as to hand them over; ours come in order.
     spark.conf.set("spark.sql.legacy.execution.pandas.groupedMap.assignColumnsByName", "false")
     # Spark looks at a batch's files once more before it reads them, by a task for each, which costs more than to
-    # read them: by as many as there are parts it is a tenth.
-    parts = spark.conf.get("spark.sql.shuffle.partitions", "2")
-    spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", parts or "2")
+    # read them: by as many tasks as there are parts it costs little.
+    parts = str(spark.conf.get("spark.sql.shuffle.partitions"))
+    spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", parts)
 
 
 def parse(spark: SparkSession, asked: Asked) -> DataFrame:

@@ -9,6 +9,7 @@ from anomaly.fleet.models import Models
 from anomaly.fleet.reading import Known, keys_by
 from anomaly.fleet.remote import open_files
 from anomaly.fleet.state import Desk
+from anomaly.garbage import search_seldom
 from anomaly.osquery import Parser
 
 
@@ -53,6 +54,7 @@ class Worker:
 
 @cache
 def _worker(order: Order) -> Worker:
+    search_seldom()
     return Worker(order)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from anomaly.fleet import processor
 from anomaly.fleet.parcel import Entry, Parcel, pack
 from anomaly.fleet.processor import COUNTS, Processor, ReadFiles, tables
 from anomaly.fleet.reading import Row
-from anomaly.fleet.worker import Order
+from anomaly.fleet.worker import Order, worker
 from anomaly.osquery import Action
 from anomaly.scoring import Scorer
 from anomaly.sinks.ndjson import encode
@@ -107,3 +108,13 @@ def test_tables_are_small() -> None:
     many = [Row("k", b"x" * (1 << 20), None, 1) for _ in range(12)]
     assert [table.num_rows for table in tables(many)] == [5, 5, 2]
     assert list(tables([])) == []
+
+
+def test_what_is_held_is_not_searched_for_garbage(fleet_models: Path) -> None:
+    """A worker looks for garbage seldom: of hundreds of models that it holds none is."""
+    before = gc.get_threshold()
+    try:
+        worker(order(fleet_models))
+        assert gc.get_threshold() == (50_000, *before[1:])
+    finally:
+        gc.set_threshold(*before)

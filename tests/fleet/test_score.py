@@ -92,6 +92,7 @@ def test_a_log_scores_on_spark_as_it_does_locally(
     assert ended.exit_code == 0, ended.output
     assert signal.getsignal(signal.SIGTERM) is before
     spark.conf.unset("spark.sql.sources.binaryFile.maxLength")
+    assert spark.conf.get("spark.sql.sources.parallelPartitionDiscovery.parallelism") == "2"  # parts, not files
     found = [json.loads(row.value) for row in spark.read.text(asked.to).collect()]
     rows = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
 
