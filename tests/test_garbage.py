@@ -29,7 +29,7 @@ def test_scoring_searches_seldom_and_help_does_not() -> None:
     )
     for words, expected in (
         (["predict", "--help"], gc.get_threshold()[0]),
-        (["predict", "-l", "nothing"], BETWEEN),
+        (["predict", "--all-users", "-l", "nothing"], BETWEEN),
     ):
         done = subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True, text=True)
         assert done.stderr.splitlines()[-1] == str(expected)
