@@ -27,6 +27,8 @@ NAMED = 10
 NAME = "anomaly"
 """The query's name."""
 
+_PARTS = "spark.sql.shuffle.partitions"
+
 _PROVIDER = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 _FILE = "path string, modificationTime timestamp, length long, content binary"
 
@@ -85,8 +87,18 @@ def _settle(spark: SparkSession) -> None:
     spark.conf.set("spark.sql.legacy.execution.pandas.groupedMap.assignColumnsByName", "false")
     # Spark looks at a batch's files once more before it reads them, by a task for each, which costs more than to
     # read them: by as many tasks as there are parts it costs little.
-    parts = str(spark.conf.get("spark.sql.shuffle.partitions"))
-    spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", parts)
+    spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", _parts(spark))
+
+
+def _parts(spark: SparkSession) -> str:
+    """Return how many parts a batch has: as many as were asked for, else two for each core.
+
+    Each is a state store of its own, so that Spark's 200 take minutes on two cores. A checkpoint keeps its number.
+    """
+    context = getattr(spark, "_sc", None)  # there is none with Spark Connect
+    if context is not None and context.getConf().get(_PARTS) is None:
+        spark.conf.set(_PARTS, str(2 * context.defaultParallelism))
+    return str(spark.conf.get(_PARTS))
 
 
 def parse(spark: SparkSession, asked: Asked) -> DataFrame:

@@ -6,7 +6,8 @@ import hashlib
 import json
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from click.testing import CliRunner
@@ -19,7 +20,7 @@ from anomaly.store import Store
 
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
 
-from anomaly.fleet.score import Asked, start
+from anomaly.fleet.score import Asked, _parts, start
 from anomaly.fleet.worker import Order
 
 if TYPE_CHECKING:
@@ -113,6 +114,18 @@ def imported(_: object) -> list[tuple[str]]:
     import anomaly.fleet.processor  # noqa: F401, PLC0415 - the same
 
     return [(name,) for name in ("tensorflow", "sklearn", "scipy", "plotly") if name in sys.modules]
+
+
+@pytest.mark.parametrize(("said", "parts"), [({}, "8"), ({"spark.sql.shuffle.partitions": "5"}, "5")])
+def test_parts_are_two_a_core_where_nobody_says(said: dict[str, str], parts: str) -> None:
+    """Spark's 200 are not taken over; what was asked for is."""
+    set_so: dict[str, str] = {"spark.sql.shuffle.partitions": "200"} | said
+    session = SimpleNamespace(
+        _sc=SimpleNamespace(getConf=lambda: said, defaultParallelism=4),
+        conf=SimpleNamespace(get=set_so.get, set=set_so.__setitem__),
+    )
+    assert _parts(cast("SparkSession", session)) == parts
+    assert set_so["spark.sql.shuffle.partitions"] == parts
 
 
 def test_a_worker_is_light(spark: SparkSession) -> None:
