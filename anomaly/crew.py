@@ -195,7 +195,7 @@ class _Worker:
 def _work(connection: Connection[Any, Any], course: Course) -> None:
     """Learn what comes, until nothing does: the process that a worker is."""
     threading.Thread(target=end_with_parent, daemon=True).start()
-    with suppress(EOFError, BrokenPipeError):
+    with suppress(EOFError, ConnectionError):  # reset, where the parent was killed with something unread
         while True:
             user, corpus = connection.recv()
             lesson = _safe_lesson(course, user, corpus, _Reports(connection))

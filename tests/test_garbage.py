@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from pathlib import Path
 
 from anomaly.garbage import BETWEEN, search_seldom
 
@@ -19,17 +20,22 @@ def test_it_searches_seldom_and_in_the_same_generations() -> None:
         gc.set_threshold(*before)
 
 
-def test_scoring_searches_seldom_and_help_does_not() -> None:
+def test_scoring_searches_seldom_and_help_does_not(ocsvm_models: Path, tmp_path: Path) -> None:
     """The command that scores asks for it, once it works; to show its help changes nothing."""
     program = (
         "import gc, sys\n"
         "from anomaly.cli import main\n"
+        "before = gc.get_threshold()[0]\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
-        "print(gc.get_threshold()[0], file=sys.stderr)\n"
+        "print(before, gc.get_threshold()[0], file=sys.stderr)\n"
     )
-    for words, expected in (
-        (["predict", "--help"], gc.get_threshold()[0]),
-        (["predict", "--all-users", "-l", "nothing"], BETWEEN),
-    ):
-        done = subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True, text=True)
-        assert done.stderr.splitlines()[-1] == str(expected)
+
+    def thresholds(*words: str) -> list[int]:
+        command = [sys.executable, "-c", program, "predict", *words]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return [int(number) for number in done.stderr.splitlines()[-1].split()]
+
+    where = ("-l", str(tmp_path / "nothing"), "--models", str(ocsvm_models), "--state", str(tmp_path / "state"))
+    before, after = thresholds("--help")
+    assert before == after
+    assert thresholds("--all-users", *where) == [before, BETWEEN]

@@ -229,7 +229,7 @@ def test_4_scoring_memory_is_bounded(
 ) -> None:
     """After the bounded caches are full, ever new values, users and numbers of users take no more memory."""
     monkeypatch.setattr("anomaly.lookup._CACHE", 64)
-    monkeypatch.setattr("anomaly.detectors.lstm._ENTERING", 64)
+    monkeypatch.setattr("anomaly.detectors.network._ENTERING", 64)
     monkeypatch.setattr("anomaly.tokenizer._ACTIONS", 16)
     monkeypatch.setattr("anomaly.scoring._MOST_NAMES", 64)
     mine = scorer(trained.models)
