@@ -35,7 +35,15 @@ def test_scoring_searches_seldom_and_help_does_not(ocsvm_models: Path, tmp_path:
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return [int(number) for number in done.stderr.splitlines()[-1].split()]
 
-    where = ("-l", str(tmp_path / "nothing"), "--models", str(ocsvm_models), "--state", str(tmp_path / "state"))
+    where = (
+        "--no-follow",
+        "-l",
+        str(tmp_path / "nothing"),
+        "--models",
+        str(ocsvm_models),
+        "--state",
+        str(tmp_path / "state"),
+    )
     before, after = thresholds("--help")
     assert before == after
     assert thresholds("--all-users", *where) == [before, BETWEEN]
