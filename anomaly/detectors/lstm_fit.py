@@ -27,7 +27,7 @@ MAX_EPOCHS, MIN_EPOCHS = 15, 8
 ENOUGH = 370_000
 """Actions to learn from, each counted as often as it is seen, before a long log has fewer than ``MAX_EPOCHS``.
 
-A step at a time learns as much from a new action as from one seen before, and a long log has the more of them.
+So 45,000 actions, three quarters of which teach a fold, have 11 epochs. Training takes four fifths of the time.
 """
 _FEWEST_OF_KIND = 100  # out-of-fold actions for a kind to have a rarity of its own
 
