@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from math import log2
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from anomaly.detectors.both import Both
 from anomaly.detectors.counts_fit import count, first_tokens
 from anomaly.detectors.interface import WINDOW, Detector, State
 from anomaly.detectors.lstm import MIX, Lstm
+from anomaly.detectors.network import Network
 from anomaly.detectors.ocsvm import OneClassSvm, packed
 from anomaly.explanation import MAX_REASONS, MAX_TEXT, explain, spoken, unusual_hour
 from anomaly.osquery import Action
@@ -53,21 +53,20 @@ def tokenizer() -> Tokenizer:
 def lstm_of(tokenizer: Tokenizer, **arrays: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Lstm:
     """Make a network of zeros for a vocabulary, but for some arrays; it starts from silence."""
     size, kinds = tokenizer.size, len(tokenizer.heads[0].tokens)
-    learned: dict[str, Any] = {
-        "kernel": np.zeros((size, 4 * UNITS), np.float32),
-        "recurrent": np.zeros((UNITS, 4 * UNITS), np.float32),
-        "bias": np.zeros(4 * UNITS, np.float32),
-        "output": np.zeros((size, UNITS), np.float32),
-        "output_bias": np.zeros(size, np.float32),
-        "hidden": np.zeros(UNITS, np.float32),
-        "cell": np.zeros(UNITS, np.float32),
-        **arrays,
+    shapes = {
+        "kernel": (size, 4 * UNITS),
+        "recurrent": (UNITS, 4 * UNITS),
+        "bias": (4 * UNITS,),
+        "output": (size, UNITS),
+        "output_bias": (size,),
     }
+    learned = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()} | arrays
     return Lstm(
-        **learned,
-        starts=first_tokens(tokenizer),
+        Network(**learned, starts=first_tokens(tokenizer)),
         counts=count(tokenizer),
         rarity=np.array([[[0.0, 5.0, 1.0], [1.0, 0.1, 0.0]]] * kinds),
+        hidden=np.zeros(UNITS, np.float32),
+        cell=np.zeros(UNITS, np.float32),
         recent=np.zeros(0),
         window=np.zeros((0, 1), np.int32),
     )

@@ -169,7 +169,9 @@ def test_no_watchdog(period: str | None, path: str, systemd: Listener) -> None:
 
 
 @pytest.mark.parametrize(
-    ("process", "beats"), [(str(os.getpid()), 1), (str(os.getpid() + 1), 0), ("1", 0), ("", 0), ("me", 0)]
+    ("process", "beats"),
+    [(str(os.getpid()), 1), (str(os.getpid() + 1), 0), ("1", 0), ("", 0), ("me", 0)],
+    ids=["this", "the next", "the first", "none", "no number"],  # several processes of tests name them alike
 )
 def test_the_watchdog_of_another_process(process: str, beats: int, path: str, systemd: Listener) -> None:
     """Who inherited the environment of a watched process does not vouch for it."""

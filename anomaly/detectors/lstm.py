@@ -43,10 +43,10 @@ class Lstm(Detector):
 
     Parameters
     ----------
-    kernel, recurrent, bias, output, output_bias, starts
-        The network: see :class:`~anomaly.detectors.network.Network`.
+    network
+        What was learned of the order of actions.
     counts
-        The user's counts, and what others do.
+        The user's counts, and what others do, over the network's vocabulary.
     rarity
         How surprising actions of each kind usually are: :class:`Tail` arrays, one for the kinds too rare to have
         their own and one for each kind, shape (kinds, 2, knots + 1).
@@ -64,12 +64,7 @@ class Lstm(Detector):
 
     def __init__(
         self,
-        kernel: Floats,
-        recurrent: Floats,
-        bias: Floats,
-        output: Floats,
-        output_bias: Floats,
-        starts: NDArray[np.int32],
+        network: Network,
         counts: Counts,
         rarity: NDArray[np.float64],
         hidden: Floats,
@@ -80,8 +75,7 @@ class Lstm(Detector):
         *,
         cache: bool = True,
     ) -> None:
-        network = Network(kernel, recurrent, bias, output, output_bias, starts)
-        size = len(output)
+        size, starts = len(network.output), network.starts
         for name, array in (("hidden", hidden), ("cell", cell)):
             check_floats(name, array, (network.units,))
         if window.dtype != np.int32 or recent.dtype != np.float64:
@@ -247,12 +241,12 @@ class Lstm(Detector):
         """Rebuild from what :meth:`arrays` gave; raises ValueError or KeyError where it does not fit."""
         counts = Counts(arrays["own"], arrays["prior"], arrays["starts"], others=bool(arrays["others"][0]))
         mix, foreign_mix = arrays["shares"].tolist()
-        cache = bool(arrays["cache"][0])
         return cls(
-            **{name: arrays[name] for name in (*_NETWORK, *_OWN)},
-            counts=counts,
+            Network(**{name: arrays[name] for name in _NETWORK}),
+            counts,
+            **{name: arrays[name] for name in _OWN},
             shares=(mix, foreign_mix),
-            cache=cache,
+            cache=bool(arrays["cache"][0]),
         )
 
 

@@ -11,6 +11,7 @@ from anomaly.calibration import Tail
 from anomaly.detectors.counts import Counts
 from anomaly.detectors.counts_fit import first_tokens
 from anomaly.detectors.lstm import Lstm
+from anomaly.detectors.network import Network
 from anomaly.tokenizer import Tokenizer
 from anomaly.tokens import Encoded
 
@@ -18,7 +19,7 @@ _UNFITTED = Tail(np.zeros(1), np.ones(1), scale=1.0, shape=0.0).to_array()
 
 
 class Weights(NamedTuple):
-    """A network as arrays; see :class:`anomaly.detectors.lstm.Lstm`."""
+    """A network as arrays; see :class:`~anomaly.detectors.network.Network`."""
 
     kernel: NDArray[np.float32]
     recurrent: NDArray[np.float32]
@@ -47,9 +48,8 @@ def export(
     units = len(weights.recurrent)
     ids = encoded.ids[window.start : window.stop]
     lstm = Lstm(
-        *weights,
-        starts=first_tokens(tokenizer),
-        counts=counts,
+        Network(*weights, starts=first_tokens(tokenizer)),
+        counts,
         rarity=np.array([_UNFITTED] * len(tokenizer.heads[0].tokens)),
         hidden=np.zeros(units, dtype=np.float32),
         cell=np.zeros(units, dtype=np.float32),

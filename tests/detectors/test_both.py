@@ -15,6 +15,7 @@ from anomaly.detectors.both import Both, BothState, part
 from anomaly.detectors.counts import Counts
 from anomaly.detectors.interface import WINDOW, Algorithm, Arrays
 from anomaly.detectors.lstm import Lstm
+from anomaly.detectors.network import Network
 from anomaly.detectors.ocsvm import REFIT, OneClassSvm, packed
 from anomaly.tokens import BUCKETS, Tokens
 from tests.conftest import Verdict, judge_one
@@ -54,9 +55,9 @@ def both(request: pytest.FixtureRequest) -> Both:
     shares = np.array([0.0, 0.2, 0.3, 0.5, 0.1, 0.2, 0.2, 0.2, 0.3])
     tail = Tail(np.array([0.0, 4.0]), np.array([1.0, 0.2]), scale=2.0, shape=0.1).to_array()
     window = sequence(60, 77)
+    shapes = (SIZE, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,), (SIZE, UNITS), (SIZE,)
     lstm = Lstm(
-        *(normal(SIZE, 4 * UNITS), normal(UNITS, 4 * UNITS), normal(4 * UNITS), normal(SIZE, UNITS), normal(SIZE)),
-        starts=STARTS,
+        Network(*(normal(*shape) for shape in shapes), STARTS),
         counts=Counts(shares[::-1].copy() * 600, shares, STARTS, others=request.param),
         rarity=np.array([tail] * 3),
         hidden=normal(UNITS),

@@ -19,6 +19,7 @@ from anomaly.detectors.counts import Counts
 from anomaly.detectors.interface import WINDOW, Detector, Evidence, State
 from anomaly.detectors.lstm import Lstm
 from anomaly.detectors.lstm_state import LstmState
+from anomaly.detectors.network import Network
 from anomaly.detectors.ocsvm import OneClassSvm, packed
 from anomaly.detectors.ocsvm_state import WindowState
 from anomaly.tokens import BUCKETS, Tokens
@@ -71,9 +72,9 @@ def made(*, others: bool) -> Both:
     for row, filled, tokens in zip(ids, buckets, window, strict=True):
         row[: len(tokens.ids)] = tokens.ids
         filled[: len(tokens.buckets)] = tokens.buckets
+    shapes = (SIZE, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,), (SIZE, UNITS), (SIZE,)
     lstm = Lstm(
-        *(normal(SIZE, 4 * UNITS), normal(UNITS, 4 * UNITS), normal(4 * UNITS), normal(SIZE, UNITS), normal(SIZE)),
-        starts=STARTS,
+        Network(*(normal(*shape) for shape in shapes), STARTS),
         counts=Counts(own, prior, STARTS, others=others),
         rarity=np.array([tail] * 5),
         hidden=normal(UNITS),

@@ -16,6 +16,7 @@ from anomaly.detectors.counts import Counts
 from anomaly.detectors.interface import WINDOW, Arrays
 from anomaly.detectors.lstm import FOREIGN_MIX, MIX, Lstm
 from anomaly.detectors.lstm_state import LstmState
+from anomaly.detectors.network import Network
 from anomaly.tokens import Tokens
 from tests.conftest import Verdict, judge_one
 
@@ -37,9 +38,9 @@ def made(*, others: bool = True) -> Arrays:
         prior[start:stop] = draw.dirichlet([2.0] * (stop - start))
     tail = Tail(np.array([0.0, 4.0, 9.0]), np.array([1.0, 0.5, 0.05]), scale=2.0, shape=0.1).to_array()
     window = [[*tokens.ids, 0, 0][:3] for tokens in sequence(40, 6)]
+    shapes = (SIZE, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,), (SIZE, UNITS), (SIZE,)
     lstm = Lstm(
-        *(normal(SIZE, 4 * UNITS), normal(UNITS, 4 * UNITS), normal(4 * UNITS), normal(SIZE, UNITS), normal(SIZE)),
-        starts=STARTS,
+        Network(*(normal(*shape) for shape in shapes), STARTS),
         counts=Counts(own, prior, STARTS, others=others),
         rarity=np.array([tail, tail, tail * [[2.0], [1.0]]]),
         hidden=normal(UNITS),
