@@ -30,6 +30,8 @@ class Course:
         The users who are weighed against each other; None where each is learned alone.
     found, identities
         What the logs held, for the models' cards.
+    teacher
+        The learner, of the same algorithm and seed, where it has learned others before; one of its own by default.
     """
 
     def __init__(
@@ -40,11 +42,14 @@ class Course:
         population: Population | None,
         found: Harvest,
         identities: Identities,
+        teacher: Learner | None = None,
     ) -> None:
         self.algorithm, self.seed, self.without = algorithm, seed, tuple(without)
         self.population = population
         self.found = found._replace(users={}, skipped=Counter())  # only what stands on a card
         self.identities = identities.to_dict()
+        if teacher is not None:
+            self.teacher = teacher
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the teacher out: each process has its own."""

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from numpy.typing import NDArray
 
 from anomaly.detectors.interface import Algorithm, Detector, Evidence
 from anomaly.detectors.lstm import Foreseen
+from anomaly.detectors.network import Network
 from anomaly.detectors.ocsvm import Surroundings
 from anomaly.enrolment import Enrolment, enrol
 from anomaly.identity import Identities
@@ -77,6 +80,17 @@ class Verdict(NamedTuple):
     before: tuple[float, ...] = ()
     """The hidden state that it was predicted from."""
     missing: tuple[int, ...] = ()
+
+
+def drawn_network(draw: np.random.Generator, units: int, starts: NDArray[np.int32]) -> Network:
+    """Draw a network's weights."""
+    size = int(starts[-1])
+
+    def normal(*shape: int) -> NDArray[np.float32]:
+        return draw.normal(size=shape).astype(np.float32)
+
+    kernel, recurrent, bias = normal(size, 4 * units), normal(units, 4 * units), normal(4 * units)
+    return Network(kernel, recurrent, bias, normal(size, units), normal(size), starts)
 
 
 def judge_one(detector: Detector, state: Any, tokens: Tokens, *, admit: bool = True) -> Verdict:  # noqa: ANN401 - its own

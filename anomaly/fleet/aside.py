@@ -25,7 +25,7 @@ from anomaly.processes import end_with_parent, how_it_ended
 _PATIENCE = 5.0  # seconds for a process to end before it is killed
 _FIRST = "1000"  # of -1000..1000: whom the kernel ends first where memory is short
 _LONGEST = 300  # characters of a reason
-_MOST = 1536  # MiB that a process may keep: tensorflow keeps some 30 for each user, and never gives them back
+_MOST = 1536  # MiB that a process may keep: tensorflow gives none of its graphs back
 
 _SPAWN = multiprocessing.get_context("spawn")
 

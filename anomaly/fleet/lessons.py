@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ import msgspec
 import pyarrow as pa
 
 from anomaly.corpus import Corpus
-from anomaly.detectors.interface import Algorithm
+from anomaly.detectors.interface import Algorithm, Learner
 from anomaly.fleet.aside import aside, reason
 from anomaly.fleet.lines import PAIR, unpack
 from anomaly.fleet.manifest import model_file
@@ -129,11 +130,20 @@ class Lessons(msgspec.Struct, frozen=True):
         check_enough(learned.key, learned.corpus)
         found = Harvest({}, named=True, ends=self.ends, skipped=Counter(), lines=0)
         names = learned.names if self.identities is None else self.identities
-        course = Course(self.algorithm, self.seed, (), None, found, Identities.from_dict(names))
+        teacher = _teacher(self.algorithm, self.seed)
+        course = Course(self.algorithm, self.seed, (), None, found, Identities.from_dict(names), teacher)
         model = course.learn(learned.key, learned.corpus, lambda _fraction, _what: None)
         if not isinstance(model, UserModel):  # only where users are weighed against each other
             raise TypeError("a study is no model")
         return model.to_bytes(), model.card.last
+
+
+@cache
+def _teacher(algorithm: Algorithm, seed: int) -> Learner:
+    """Return the process's learner: to compile a network's graph anew for each key takes seconds, and 30 MB."""
+    from anomaly.training import learner  # noqa: PLC0415 - only in the process beside
+
+    return learner(algorithm, seed, ())
 
 
 def teach_background(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

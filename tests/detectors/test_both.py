@@ -15,10 +15,9 @@ from anomaly.detectors.both import Both, BothState, part
 from anomaly.detectors.counts import Counts
 from anomaly.detectors.interface import WINDOW, Algorithm, Arrays
 from anomaly.detectors.lstm import Lstm
-from anomaly.detectors.network import Network
 from anomaly.detectors.ocsvm import REFIT, OneClassSvm, packed
 from anomaly.tokens import BUCKETS, Tokens
-from tests.conftest import Verdict, judge_one
+from tests.conftest import Verdict, drawn_network, judge_one
 
 UNITS = 3
 STARTS = np.array([1, 4, 9], dtype=np.int32)
@@ -49,19 +48,16 @@ def both(request: pytest.FixtureRequest) -> Both:
     """Give a small network and a few windows; the user is among others, or alone."""
     draw = np.random.default_rng(2)
 
-    def normal(*shape: int) -> Any:  # noqa: ANN401 - an array
-        return draw.normal(size=shape).astype(np.float32)
-
     shares = np.array([0.0, 0.2, 0.3, 0.5, 0.1, 0.2, 0.2, 0.2, 0.3])
     tail = Tail(np.array([0.0, 4.0]), np.array([1.0, 0.2]), scale=2.0, shape=0.1).to_array()
     window = sequence(60, 77)
-    shapes = (SIZE, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,), (SIZE, UNITS), (SIZE,)
+    hidden, cell = draw.normal(size=(2, UNITS)).astype(np.float32)
     lstm = Lstm(
-        Network(*(normal(*shape) for shape in shapes), STARTS),
+        drawn_network(draw, UNITS, STARTS),
         counts=Counts(shares[::-1].copy() * 600, shares, STARTS, others=request.param),
         rarity=np.array([tail] * 3),
-        hidden=normal(UNITS),
-        cell=normal(UNITS),
+        hidden=hidden,
+        cell=cell,
         recent=draw.uniform(0, 30, 60),
         window=np.array([tokens.ids for tokens in window], dtype=np.int32),
     )

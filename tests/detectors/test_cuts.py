@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 from random import Random
-from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -19,11 +18,10 @@ from anomaly.detectors.counts import Counts
 from anomaly.detectors.interface import WINDOW, Detector, Evidence, State
 from anomaly.detectors.lstm import Lstm
 from anomaly.detectors.lstm_state import LstmState
-from anomaly.detectors.network import Network
 from anomaly.detectors.ocsvm import OneClassSvm, packed
 from anomaly.detectors.ocsvm_state import WindowState
 from anomaly.tokens import BUCKETS, Tokens
-from tests.conftest import Verdict, verdicts
+from tests.conftest import Verdict, drawn_network, verdicts
 
 UNITS = 64
 STARTS = np.array([1, 6, 60, 400], dtype=np.int32)
@@ -59,9 +57,6 @@ def made(*, others: bool) -> Both:
     """Make a network and windows of the sizes that they have in life."""
     draw = np.random.default_rng(2)
 
-    def normal(*shape: int) -> Any:  # noqa: ANN401 - an array
-        return draw.normal(size=shape).astype(np.float32)
-
     own, prior = np.zeros(SIZE), np.zeros(SIZE)
     for start, stop in pairwise(STARTS.tolist()):
         own[start:stop] = draw.integers(0, 40, stop - start)
@@ -72,13 +67,13 @@ def made(*, others: bool) -> Both:
     for row, filled, tokens in zip(ids, buckets, window, strict=True):
         row[: len(tokens.ids)] = tokens.ids
         filled[: len(tokens.buckets)] = tokens.buckets
-    shapes = (SIZE, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,), (SIZE, UNITS), (SIZE,)
+    hidden, cell = draw.normal(size=(2, UNITS)).astype(np.float32)
     lstm = Lstm(
-        Network(*(normal(*shape) for shape in shapes), STARTS),
+        drawn_network(draw, UNITS, STARTS),
         counts=Counts(own, prior, STARTS, others=others),
         rarity=np.array([tail] * 5),
-        hidden=normal(UNITS),
-        cell=normal(UNITS),
+        hidden=hidden,
+        cell=cell,
         recent=draw.uniform(0, 30, 60),
         window=ids,
     )

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from math import log, log2
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +15,8 @@ from anomaly.detectors.counts import Counts
 from anomaly.detectors.interface import WINDOW, Arrays
 from anomaly.detectors.lstm import FOREIGN_MIX, MIX, Lstm
 from anomaly.detectors.lstm_state import LstmState
-from anomaly.detectors.network import Network
 from anomaly.tokens import Tokens
-from tests.conftest import Verdict, judge_one
+from tests.conftest import Verdict, drawn_network, judge_one
 
 UNITS = 5
 STARTS = np.array([1, 4, 9, 12], dtype=np.int32)
@@ -29,22 +27,19 @@ def made(*, others: bool = True) -> Arrays:
     """Make a network of 5 units over a kind (tokens 1 to 3) and two columns (4 to 8, 9 to 11), and its counts."""
     draw = np.random.default_rng(4)
 
-    def normal(*shape: int) -> Any:  # noqa: ANN401 - an array
-        return draw.normal(size=shape).astype(np.float32)
-
     own, prior = np.zeros(SIZE), np.zeros(SIZE)
     for start, stop in ((1, 4), (4, 9), (9, 12)):
         own[start:stop] = draw.integers(0, 400, stop - start)
         prior[start:stop] = draw.dirichlet([2.0] * (stop - start))
     tail = Tail(np.array([0.0, 4.0, 9.0]), np.array([1.0, 0.5, 0.05]), scale=2.0, shape=0.1).to_array()
     window = [[*tokens.ids, 0, 0][:3] for tokens in sequence(40, 6)]
-    shapes = (SIZE, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,), (SIZE, UNITS), (SIZE,)
+    hidden, cell = draw.normal(size=(2, UNITS)).astype(np.float32)
     lstm = Lstm(
-        Network(*(normal(*shape) for shape in shapes), STARTS),
+        drawn_network(draw, UNITS, STARTS),
         counts=Counts(own, prior, STARTS, others=others),
         rarity=np.array([tail, tail, tail * [[2.0], [1.0]]]),
-        hidden=normal(UNITS),
-        cell=normal(UNITS),
+        hidden=hidden,
+        cell=cell,
         recent=draw.uniform(0, 30, 40),
         window=np.array(window, dtype=np.int32),
     )

@@ -8,18 +8,22 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
 
+from anomaly import training
 from anomaly.detectors.interface import Algorithm
 from anomaly.errors import WorkerLost
+from anomaly.fleet import lessons
 from anomaly.fleet.aside import Aside, aside
 from anomaly.fleet.lessons import COLUMNS, Learned, Lessons, keyed, teach_background
 from anomaly.fleet.lines import ACTION, PAIR, pack
 from anomaly.fleet.storage import FolderStorage
 from anomaly.model import UserModel
 from anomaly.osquery import Action
+from anomaly.training import learner
 
 Rows = list[dict[str, Any]]
 
@@ -115,6 +119,22 @@ def test_a_disk_that_is_full_is_a_reason(by_user: dict[str, list[Action]], tmp_p
     (failed,) = taught(asked, rows_of("bob", by_user["bob"]))
     assert (failed["file"], failed["sha256"]) == (None, None)
     assert failed["error"].startswith(f"Models cannot be written to {tmp_path / 'models'}: File exists.")
+
+
+def test_one_learner_serves_all_keys_of_a_process(
+    by_user: dict[str, list[Action]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a learner has compiled serves the next key, whose model is the same whoever came before."""
+    make = Mock(wraps=learner)
+    monkeypatch.setattr(training, "learner", make)
+    lessons._teacher.cache_clear()
+    asked = Lessons(Algorithm.OCSVM, 0, 1, (), None, {})
+    both = [rows_of(user, actions) for user, actions in by_user.items()]
+    first, then = (asked.learn(found) for found in keyed(batches([row for rows in both for row in rows])))
+    assert make.call_count == 1
+    lessons._teacher.cache_clear()
+    (alone,) = keyed(batches(both[1]))
+    assert asked.learn(alone) == then != first
 
 
 def test_only_the_newest_actions_of_a_key_are_held(by_user: dict[str, list[Action]]) -> None:
