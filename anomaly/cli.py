@@ -22,6 +22,7 @@ from anomaly import (
     cli_status,
     cli_top,
     cli_train,
+    option_types,
     options,
     options_file,
     terminal,
@@ -62,15 +63,19 @@ main.add_command(cli_top.top)
 
 
 @main.command()
-@click.option("--user", type=options.UserName(), metavar="NAME", required=True, help="Whose model.")
-@click.option("--own", type=options.Place(), multiple=True, help="A log of the user's; may be given again.")
-@click.option("--other", type=options.Place(), multiple=True, help="A log of somebody else; may be given again.")
-@click.option("--labels", type=options.Place(), help="Table whose column 'line' names others' lines in --own.")
+@click.option("--user", type=option_types.UserName(), metavar="NAME", required=True, help="Whose model.")
+@click.option("--own", type=option_types.Place(), multiple=True, help="A log of the user's; may be given again.")
+@click.option(
+    "--other", type=option_types.Place(), multiple=True, help="A log of somebody else; may be given again."
+)
+@click.option(
+    "--labels", type=option_types.Place(), help="Table whose column 'line' names others' lines in --own."
+)
 @options.algorithms
 @options.models
 @options.adapt
 @options.alarm
-@click.option("--plot", type=options.Place(), help="Write a picture of it to this HTML file.")
+@click.option("--plot", type=option_types.Place(), help="Write a picture of it to this HTML file.")
 @options.output_format
 def evaluate(
     user: str,

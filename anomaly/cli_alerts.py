@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from anomaly import options, options_alerts
+from anomaly import option_types, options, options_alerts
 from anomaly.terminal import print_lines, print_rows, say
 
 DAYS = 30
@@ -25,8 +25,10 @@ def alerts() -> None:
 
 
 @alerts.command(name="list")
-@click.option("--user", type=options.UserName(), metavar="NAME", help="Of this user alone.")
-@click.option("--since", type=options.Moment(), help="That began or went on since this time of the log (UTC).")
+@click.option("--user", type=option_types.UserName(), metavar="NAME", help="Of this user alone.")
+@click.option(
+    "--since", type=option_types.Moment(), help="That began or went on since this time of the log (UTC)."
+)
 @options.state
 @options.output_format
 def list_(user: str | None, since: int | None, state: Path, output: str) -> None:
@@ -64,7 +66,7 @@ def suppress() -> None:
 @suppress.command(name="add")
 @click.option(
     "--user",
-    type=options.UserName(),
+    type=option_types.UserName(),
     metavar="NAME",
     help="Of this user alone, as the log names the user, or NAME@HOST.",
 )

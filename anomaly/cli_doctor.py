@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from anomaly import options, options_file
+from anomaly import option_types, options, options_file
 from anomaly.terminal import print_rows, say
 
 EXIT_PROBLEM = 21
@@ -23,14 +23,14 @@ EXIT_PROBLEM = 21
 @options.state
 @click.option(
     "--osquery-conf",
-    type=options.Place(),
+    type=option_types.Place(),
     default="/etc/osquery/osquery.conf",
     show_default=True,
     help="osquery's configuration.",
 )
 @click.option(
     "--osquery-flags",
-    type=options.Place(),
+    type=option_types.Place(),
     default="/etc/osquery/osquery.flags",
     show_default=True,
     help="osquery's flag file.",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from anomaly import options, terminal
+from anomaly import option_types, options, terminal
 from anomaly.cli_fleet_score import score
 
 _NAMED = 5
@@ -47,8 +47,8 @@ fleet.add_command(score)
     help="A model for each user as 'anomaly train' names them, for each user of each host, or for each name over"
     " all hosts.",
 )
-@click.option("--since", type=options.Moment(), help="Learn from this time of the logs on (UTC).")
-@click.option("--until", type=options.Moment(), help="Learn up to this time of the logs (UTC).")
+@click.option("--since", type=option_types.Moment(), help="Learn from this time of the logs on (UTC).")
+@click.option("--until", type=option_types.Moment(), help="Learn up to this time of the logs (UTC).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds and logs give equal models.")
 @click.option(
     "--users-at-least",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly import options
+from anomaly import option_types, options
 from anomaly.cli_errors import Explained
 from anomaly.errors import WorkerLost
 from anomaly.terminal import say
@@ -74,7 +74,7 @@ class Trigger(click.ParamType[float]):
     help="Whose model judges: user@host where there is one, else user; or the one alone, or the other.",
 )
 @click.option("--files", type=click.IntRange(1), default=1000, show_default=True, help="Files of one batch.")
-@click.option("--metrics", type=options.Place(), help="Append a line of JSON for each batch to this file.")
+@click.option("--metrics", type=option_types.Place(), help="Append a line of JSON for each batch to this file.")
 @options.adapt
 @options.min_score
 def score(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anomaly import options
+from anomaly import option_types, options
 from anomaly.terminal import print_rows, say
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def list_(models: Path, output: str) -> None:
 
 
 @models.command()
-@click.option("--user", type=options.UserName(), metavar="NAME", required=True, help="Whose model.")
+@click.option("--user", type=option_types.UserName(), metavar="NAME", required=True, help="Whose model.")
 @click.option("--version", type=click.IntRange(1), help="Which version; by default the one in use.")
 @options.models
 @options.output_format
@@ -57,7 +57,7 @@ def show(user: str, version: int | None, models: Path, output: str) -> None:
 
 
 @models.command()
-@click.option("--user", type=options.UserName(), metavar="NAME", required=True, help="Whose model.")
+@click.option("--user", type=option_types.UserName(), metavar="NAME", required=True, help="Whose model.")
 @click.option("--to", type=click.IntRange(1), help="Version to use; by default the one before.")
 @click.option(
     "--learned", is_flag=True, help="Keep the version, and take away what it has learned since training."
@@ -87,7 +87,7 @@ def rollback(user: str, to: int | None, learned: bool, models: Path) -> None:
 
 
 @models.command()
-@click.option("--user", type=options.UserName(), metavar="NAME", help="Whose models; by default everyone's.")
+@click.option("--user", type=option_types.UserName(), metavar="NAME", help="Whose models; by default everyone's.")
 @options.models
 @options.output_format
 def drift(user: str | None, models: Path, output: str) -> None:
@@ -118,7 +118,7 @@ def _forget(store: Store, user: str) -> str:
 
 
 @models.command()
-@click.option("--user", type=options.UserName(), metavar="NAME", help="Whose models; by default everyone's.")
+@click.option("--user", type=option_types.UserName(), metavar="NAME", help="Whose models; by default everyone's.")
 @click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Newest versions to keep.")
 @options.models
 def prune(user: str | None, keep: int, models: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anomaly import options
+from anomaly import option_types
 from anomaly.terminal import say
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _SLICE = 0.2
     "-l",
     "--log",
     "recording",  # not the setting `log`, which names osquery's own
-    type=options.Place(),
+    type=option_types.Place(),
     default="recorded.results.log",
     show_default=True,
     help="File to append to.",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from anomaly import options
+from anomaly import option_types, options
 from anomaly.terminal import say, watch
 
 
@@ -16,8 +16,8 @@ from anomaly.terminal import say, watch
 @options.olddir
 @options.max_line
 @options.models
-@click.option("--since", type=options.Moment(), help="Show what happened from this time of the log on (UTC).")
-@click.option("--until", type=options.Moment(), help="Show what happened before this time of the log (UTC).")
+@click.option("--since", type=option_types.Moment(), help="Show what happened from this time of the log on (UTC).")
+@click.option("--until", type=option_types.Moment(), help="Show what happened before this time of the log (UTC).")
 @click.option(
     "--alert-on",
     type=click.Choice(options.SEVERITIES),
@@ -27,7 +27,7 @@ from anomaly.terminal import say, watch
 )
 @click.option(
     "--out",
-    type=options.Place(),
+    type=option_types.Place(),
     default="anomaly-report.html",
     show_default=True,
     help="The page, which only you may read; one that is there is replaced.",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from anomaly import options
+from anomaly import option_types, options
 from anomaly.terminal import say
 
 EXIT_BEHIND = 21
@@ -16,14 +16,14 @@ EXIT_BEHIND = 21
 
 
 @click.command()
-@click.option("-l", "--log", type=options.Place(), help="This log alone; by default each that is known.")
+@click.option("-l", "--log", type=option_types.Place(), help="This log alone; by default each that is known.")
 @options.olddir
 @options.models
 @options.state
-@click.option("--user", type=options.UserName(), metavar="NAME", help="Tell of this user alone.")
+@click.option("--user", type=option_types.UserName(), metavar="NAME", help="Tell of this user alone.")
 @click.option(
     "--fail-if-behind",
-    type=click.FloatRange(min=0),
+    type=option_types.Figure(min=0),
     metavar="SECONDS",
     help=f"End with exit code {EXIT_BEHIND} unless each log is watched and no line of it waits for longer.",
 )

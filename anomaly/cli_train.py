@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anomaly import options, terminal
+from anomaly import option_types, options, terminal
 from anomaly.cli_errors import Explained
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @options.logs
 @options.olddir
 @options.models
-@click.option("--since", type=options.Moment(), help="Learn from this time of the log on (UTC).")
-@click.option("--until", type=options.Moment(), help="Learn up to this time of the log (UTC).")
+@click.option("--since", type=option_types.Moment(), help="Learn from this time of the log on (UTC).")
+@click.option("--until", type=option_types.Moment(), help="Learn up to this time of the log (UTC).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds and logs give equal models.")
 @options.jobs("Learn so many users at once, each in a process of its own; the models are the same.")
 @options.without

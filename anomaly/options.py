@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import CompletionItem
 
 from anomaly.config import DEFAULT_LOG, default_directory
+from anomaly.option_types import Figure, Place, UserName
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,30 +20,6 @@ ALARM = 25.0
 """As :data:`anomaly.records.ALARM`, which is not loaded for ``--help``."""
 
 SEVERITIES = ("notice", "warning", "critical")
-
-
-class Place(click.Path):
-    """A path that is looked at by the room that knows what it should be: its errors say what to do."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path, readable=False)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """Refuse an empty path, which would be the current directory: a shell variable was not set."""
-        if value == "":
-            self.fail("the path is empty.", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-class UserName(click.types.StringParamType):
-    """A user's name, which shells complete from the models."""
-
-    def shell_complete(self, ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Offer whoever has a model in the directory that the line, the environment or the default names."""
-        from anomaly.completion import users  # noqa: PLC0415 - only where something is completed
-
-        models = ctx.params.get("models") or default_directory("models")
-        return [CompletionItem(name) for name in users(models, incomplete)]
 
 
 class _Format(click.Choice[str]):
@@ -113,7 +87,7 @@ def alarm(function: F) -> F:
     """Add ``--alarm``."""
     return click.option(
         "--alarm",
-        type=click.FloatRange(0, 100),
+        type=Figure(0, 100),
         default=ALARM,
         show_default=True,
         help="The risk from which on a block alarms.",
@@ -167,7 +141,7 @@ def min_score(function: F) -> F:
     """Add ``--min-score``."""
     return click.option(
         "--min-score",
-        type=click.FloatRange(0, 100),
+        type=Figure(0, 100),
         default=0.0,
         envvar="ANOMALY_MIN_SCORE",
         help="Show only actions whose score or risk is this or more; all are scored (ANOMALY_MIN_SCORE).",
@@ -265,19 +239,3 @@ def score_format(function: F) -> F:
         show_default=True,
         help="Text for people, or a line of JSON each for programs, our own or Elastic's (ANOMALY_FORMAT).",
     )(function)
-
-
-class Moment(click.ParamType[int]):
-    """A day or a moment, in UTC, as seconds since 1970."""
-
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read ``2026-10-05`` or ``2026-10-05T09:30``."""
-        if isinstance(value, int):
-            return value
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no date; write 2026-10-05 or 2026-10-05T09:30 (UTC).", param, ctx)
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

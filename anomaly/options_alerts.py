@@ -10,7 +10,8 @@ from click.core import ParameterSource
 from anomaly.config import MOST_ALERTS
 from anomaly.errors import ConfigError
 from anomaly.metrics_address import place
-from anomaly.options import SEVERITIES, F, Place
+from anomaly.option_types import Figure, Place
+from anomaly.options import SEVERITIES, F
 
 
 def alerting(function: F) -> F:
@@ -43,7 +44,7 @@ def budget(function: F) -> F:
     """Add ``--budget``."""
     return click.option(
         "--budget",
-        type=click.FloatRange(min=0, max=MOST_ALERTS, min_open=True),
+        type=Figure(min=0, max=MOST_ALERTS, min_open=True),
         envvar="ANOMALY_BUDGET",
         help="Instead, the rarest of each user: so many alerts a day, 0.5 is one in two (ANOMALY_BUDGET).",
     )(function)

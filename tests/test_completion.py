@@ -8,7 +8,7 @@ import click
 import pytest
 from click.shell_completion import BashComplete
 
-from anomaly import cli, options
+from anomaly import cli, option_types
 from anomaly.completion import users
 from anomaly.store_layout import encode_user
 from tests.test_cli import commands
@@ -64,7 +64,7 @@ def test_every_user_is_completed(path: tuple[str, ...]) -> None:
     """An option ``--user`` is of the type that completes users."""
     found = option(path)
     assert found is not None
-    assert isinstance(found.type, options.UserName), "give it type=options.UserName()"
+    assert isinstance(found.type, option_types.UserName), "give it type=option_types.UserName()"
 
 
 def test_only_plain_words_are_offered(models: Path) -> None:
