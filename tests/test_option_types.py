@@ -44,6 +44,7 @@ def test_a_variable_is_a_number() -> None:
 
 def test_no_option_takes_any_float() -> None:
     """Every figure of every command is checked."""
-    numbers = [option.type for option in options_of(cli.main) if isinstance(option.type, click.types.FloatParamType)]
+    kinds = [option.type for option in options_of(cli.main)]
+    numbers = [kind for kind in kinds if isinstance(kind, click.types.FloatParamType)]
     assert len(numbers) >= len(FIGURES)
     assert all(isinstance(number, option_types.Figure) for number in numbers)
