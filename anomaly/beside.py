@@ -17,7 +17,7 @@ import msgspec
 from anomaly.calibration import MAX_SCORE
 from anomaly.errors import StateError, StateRefused
 from anomaly.learned import EmbeddedKeeper, StoreKeeper
-from anomaly.sources.checkpoint import Checkpoint, checkpoint_name, peek
+from anomaly.sources.checkpoint import Checkpoint, checkpoint_name, peek, selection
 from anomaly.store import Store
 
 
@@ -71,8 +71,7 @@ def glimpse(log: Path, state: Path, user: str | None, say: Callable[[str], None]
     StateRefused
         The checkpoint, or its directory, must not be trusted.
     """
-    selections = ["all users"] if user is None else [f"user {user}", "all users"]
-    names = [checkpoint_name(log, selection) for selection in selections]
+    names = [checkpoint_name(log, selection(whose)) for whose in dict.fromkeys((user, None))]
     for name in names:
         try:
             found = peek(state, name)

@@ -52,7 +52,7 @@ def status(
     """
     import msgspec
 
-    from anomaly.status import Asked, watches
+    from anomaly.status import Asked, on_time, watches
     from anomaly.statustext import sheet
 
     found = watches(Asked(state, models, log, user, olddir), say)
@@ -60,5 +60,5 @@ def status(
         say(f"Nothing is known in {state}. Watch a log with: anomaly predict --all-users -l LOG --state {state}")
     for line in map(json.dumps, msgspec.to_builtins(found)) if as_json or output == "json" else sheet(found):
         click.echo(line)
-    if fail_if_behind is not None and not (found and all(watch.on_time(fail_if_behind) for watch in found)):
+    if fail_if_behind is not None and not on_time(found, fail_if_behind):
         sys.exit(EXIT_BEHIND)

@@ -22,7 +22,7 @@ from anomaly.request import Again, Prediction
 from anomaly.response import Response
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import AlertSink, Sink
-from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_name
+from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_name, selection
 from anomaly.sources.interface import Source
 from anomaly.sources.stdin import STDIN
 from anomaly.spread import Spread
@@ -169,7 +169,7 @@ def checkpoint_of(asked: Prediction) -> str | None:
     """Return the name of what is remembered of a run; None where nothing is: standard input has no places."""
     if asked.log == STDIN:
         return None
-    return checkpoint_name(asked.log, "all users" if asked.user is None else f"user {asked.user}")
+    return checkpoint_name(asked.log, selection(asked.user))
 
 
 def _jobs(asked: Prediction, source: Source, users: int) -> int:

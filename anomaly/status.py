@@ -7,7 +7,8 @@ store. Any of them may be missing, or be somebody's forgery: then a sentence say
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from anomaly.identity import keys
 from anomaly.lag import Lag, lag
 from anomaly.learned import Learned
 from anomaly.records import ModelRef
-from anomaly.sources.checkpoint import MAX_BYTES, checkpoint_name
+from anomaly.sources.checkpoint import MAX_BYTES, checkpoint_name, selection
 from anomaly.sources.interface import Position
 from anomaly.statusfile import Snapshot, decode
 from anomaly.store import Store
@@ -78,6 +79,13 @@ class Watch(msgspec.Struct):
     others: int = 0
     """Actions of users who are not told apart."""
     users: list[Standing] = []
+    name: str = ""
+    """Of its files, without their endings."""
+
+    @property
+    def of_all(self) -> bool:
+        """Whether it watches all users."""
+        return self.log is not None and self.name == _name(self.log, None)
 
     def on_time(self, seconds: float) -> bool:
         """Say whether it runs and is no more than so far behind."""
@@ -136,6 +144,19 @@ def watches(asked: Asked, say: Say, clock: Callable[[], float] = time.time) -> l
     return found
 
 
+def on_time(found: Sequence[Watch], seconds: float) -> bool:
+    """Say whether each log is watched, and no more than so far behind.
+
+    What counts is the watch of all its users, if there ever was one: beside it, one user may have been scored now
+    and then. Else it is every watch of one user.
+    """
+    logs: dict[str | None, list[Watch]] = {}
+    for watch in found:
+        logs.setdefault(watch.log, []).append(watch)
+    chosen = [[watch for watch in watches if watch.of_all] or watches for watches in logs.values()]
+    return bool(found) and all(watch.on_time(seconds) for watches in chosen for watch in watches)
+
+
 def _watch(
     asked: Asked, folder: int, name: str, store: Store, say: Say, clock: Callable[[], float]
 ) -> Watch | None:
@@ -151,7 +172,9 @@ def _watch(
             behind = lag(Path(log), checkpoint.position, asked.olddir, clock())
         except (LogError, OSError, ValueError) as error:
             say(f"How far {log} has been read cannot be told: {error}")
-    watch = Watch(log, None, process is not None, process or None, None, None, *behind)
+    known = chain(checkpoint.users if checkpoint is not None else (), store.users())
+    user = next((one for one in known if name == _name(log, one)), None)
+    watch = Watch(log, user, process is not None, process or None, None, None, *behind, name=name)
     if snapshot is not None:
         watch.user, watch.started, watch.seen = snapshot.user, snapshot.started, snapshot.written
         watch.lines, watch.actions, watch.skipped = snapshot.lines, snapshot.actions, snapshot.skipped
@@ -178,6 +201,10 @@ def _believed(asked: Asked, folder: int, name: str, parse: Callable[[bytes], Any
 
 def _checkpoint(data: bytes) -> _Checkpoint:
     return msgspec.json.decode(data, type=_Checkpoint)
+
+
+def _name(log: str, user: str | None) -> str:
+    return checkpoint_name(Path(log), selection(user))
 
 
 def _same(one: Path, other: Path) -> bool:

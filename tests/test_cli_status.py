@@ -151,6 +151,31 @@ def test_a_monitor_is_told_by_the_exit_code(held: Place, event: Event) -> None:
     assert held.run("status", "--fail-if-behind", "60").exit_code == EXIT_BEHIND
 
 
+def test_who_looks_at_one_user_beside_the_watch_disturbs_nobody(held: Place) -> None:
+    """A log that all users are watched in is watched, whatever was done beside it and is over."""
+    held.run("predict", "--user", "alice", "-l", str(held.log), "--no-follow")
+    everyone, alice = sorted(held.told(), key=lambda one: one["user"] or "")
+    assert (everyone["user"], everyone["running"]) == (None, True)
+    assert (alice["user"], alice["running"]) == ("alice", False)
+    assert held.run("status", "--fail-if-behind", "60").exit_code == 0
+    (held.state / f"{alice['name']}.status.json").unlink()
+    assert sorted(one["user"] or "" for one in held.told()) == ["", "alice"]
+    assert held.run("status", "--fail-if-behind", "60").exit_code == 0
+
+
+def test_a_user_who_is_watched_is_not_all_of_them(place: Place) -> None:
+    """Where the watch of all has ended, that one user is watched does not make up for it."""
+    place.predict("--from", "start")
+    place.run("predict", "--user", "alice", "-l", str(place.log), "--no-follow", "--from", "start")
+    alice = next(one for one in place.told() if one["user"] == "alice")
+    with CheckpointFile(place.state, alice["name"]):
+        assert [one["running"] for one in place.told() if one["user"] == "alice"] == [True]
+        assert place.run("status", "--fail-if-behind", "1e12").exit_code == EXIT_BEHIND
+        for file in set(place.state.iterdir()) - set(place.state.glob(f"{alice['name']}.*")):
+            file.unlink()
+        assert place.run("status", "--fail-if-behind", "1e12").exit_code == 0
+
+
 def test_nobody_who_watches_is_behind_too(place: Place) -> None:
     """A monitor must not take the absence of a watch for peace."""
     assert place.run("status", "--fail-if-behind", "60").exit_code == EXIT_BEHIND

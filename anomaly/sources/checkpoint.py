@@ -50,6 +50,15 @@ class Checkpoint(msgspec.Struct):
     schema: int = SCHEMA
 
 
+def selection(user: str | None) -> str:
+    """Say who is watched: one user, or None for all of them.
+
+    >>> selection("alice"), selection(None)
+    ('user alice', 'all users')
+    """
+    return "all users" if user is None else f"user {user}"
+
+
 def checkpoint_name(log: Path, selection: str) -> str:
     """Return the name of the checkpoint for a log and the users selected from it.
 
