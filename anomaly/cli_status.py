@@ -52,8 +52,9 @@ def status(
     """
     import msgspec
 
-    from anomaly.status import Asked, on_time, watches
+    from anomaly.status import Asked, watches
     from anomaly.statustext import sheet
+    from anomaly.watched import on_time
 
     found = watches(Asked(state, models, log, user, olddir), say)
     if not found:

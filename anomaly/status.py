@@ -7,7 +7,7 @@ store. Any of them may be missing, or be somebody's forgery: then a sentence say
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,75 +21,13 @@ from anomaly.identity import keys
 from anomaly.lag import Lag, lag
 from anomaly.learned import Learned
 from anomaly.records import ModelRef
-from anomaly.sources.checkpoint import MAX_BYTES, checkpoint_name, selection
+from anomaly.sources.checkpoint import MAX_BYTES, checkpoint_name
 from anomaly.sources.interface import Position
 from anomaly.statusfile import Snapshot, decode
 from anomaly.store import Store
+from anomaly.watched import Standing, Watch, name_of
 
 Say = Callable[[str], None]
-
-
-class Standing(msgspec.Struct):
-    """One user."""
-
-    user: str
-    host: str | None
-    """None for one who has not acted since the watch began."""
-    state: str
-    """As in :class:`anomaly.records.ModelRef`."""
-    algorithm: str | None
-    version: int | None
-    actions: int = 0
-    last: int | None = None
-    """In seconds since 1970 UTC, by the log; so is each time here."""
-    risk: float | None = None
-    score_today: float = 0.0
-    risk_today: float = 0.0
-    notices: int = 0
-    warnings: int = 0
-    criticals: int = 0
-    alerts: int = 0
-    drift: float | None = None
-    """As :attr:`anomaly.adaptation.Progress.drift`; None where nothing was learned."""
-
-
-class Watch(msgspec.Struct):
-    """One log that is watched, or was."""
-
-    log: str | None
-    """None where nothing was ever watched, and only models are told of."""
-    user: str | None
-    """Whom it watches, where that is one user."""
-    running: bool
-    process: int | None
-    started: float | None
-    """By the clock; so is the next."""
-    seen: float | None
-    """When it last wrote something down."""
-    lag_bytes: int | None
-    """What waits in the log behind the checkpoint; None where that cannot be told."""
-    lag_seconds: float | None
-    """How long the oldest line of that has waited."""
-    lines: int = 0
-    actions: int = 0
-    skipped: dict[str, int] = {}
-    checkpoint_errors: int = 0
-    alerts: dict[str, int] = {}
-    failures: dict[str, int] = {}
-    others: int = 0
-    """Actions of users who are not told apart."""
-    users: list[Standing] = []
-    name: str = ""
-    """Of its files, without their endings."""
-
-    @property
-    def of_all(self) -> bool:
-        """Whether it watches all users."""
-        return self.log is not None and self.name == _name(self.log, None)
-
-    def on_time(self, seconds: float) -> bool:
-        """Say whether it runs and is no more than so far behind."""
-        return self.running and self.lag_bytes is not None and (self.lag_seconds or 0.0) <= seconds
 
 
 class Asked(NamedTuple):
@@ -144,19 +82,6 @@ def watches(asked: Asked, say: Say, clock: Callable[[], float] = time.time) -> l
     return found
 
 
-def on_time(found: Sequence[Watch], seconds: float) -> bool:
-    """Say whether each log is watched, and no more than so far behind.
-
-    What counts is the watch of all its users, if there ever was one: beside it, one user may have been scored now
-    and then. Else it is every watch of one user.
-    """
-    logs: dict[str | None, list[Watch]] = {}
-    for watch in found:
-        logs.setdefault(watch.log, []).append(watch)
-    chosen = [[watch for watch in watches if watch.of_all] or watches for watches in logs.values()]
-    return bool(found) and all(watch.on_time(seconds) for watches in chosen for watch in watches)
-
-
 def _watch(
     asked: Asked, folder: int, name: str, store: Store, say: Say, clock: Callable[[], float]
 ) -> Watch | None:
@@ -173,7 +98,7 @@ def _watch(
         except (LogError, OSError, ValueError) as error:
             say(f"How far {log} has been read cannot be told: {error}")
     known = chain(checkpoint.users if checkpoint is not None else (), store.users())
-    user = next((one for one in known if name == _name(log, one)), None)
+    user = next((one for one in known if name == name_of(log, one)), None)
     watch = Watch(log, user, process is not None, process or None, None, None, *behind, name=name)
     if snapshot is not None:
         watch.user, watch.started, watch.seen = snapshot.user, snapshot.started, snapshot.written
@@ -201,10 +126,6 @@ def _believed(asked: Asked, folder: int, name: str, parse: Callable[[bytes], Any
 
 def _checkpoint(data: bytes) -> _Checkpoint:
     return msgspec.json.decode(data, type=_Checkpoint)
-
-
-def _name(log: str, user: str | None) -> str:
-    return checkpoint_name(Path(log), selection(user))
 
 
 def _same(one: Path, other: Path) -> bool:

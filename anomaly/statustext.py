@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from anomaly.sinks.ndjson import timestamp
 from anomaly.sinks.visible import columns, visible
-from anomaly.status import Standing, Watch
 from anomaly.tally import skipped
+from anomaly.watched import Standing, Watch
 
 _WIDTH = 80
 

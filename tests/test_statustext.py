@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly.sinks.visible import columns
-from anomaly.status import Standing, Watch
 from anomaly.statustext import sheet
+from anomaly.watched import Standing, Watch
 
 HEAD = "user           state    model       actions last action       risk alerts drift"
 
