@@ -45,6 +45,11 @@ class Explained(click.Command):
             # flush at exit must not find it either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
+        except KeyboardInterrupt:
+            terminal.say(
+                "Interrupted. What was written before is whole, and stays; the same command does the rest."
+            )
+            ctx.exit(AnomalyError.exit_code)
 
 
 class Commands(Explained, click.Group):
