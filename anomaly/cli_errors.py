@@ -47,7 +47,7 @@ class Explained(click.Command):
             ctx.exit(0)
         except KeyboardInterrupt:
             terminal.say(
-                "Interrupted. What was written before is whole, and stays; the same command does the rest."
+                "Interrupted. What was written before is whole and stays; the same command does the rest."
             )
             ctx.exit(AnomalyError.exit_code)
 

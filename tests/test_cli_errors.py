@@ -20,5 +20,5 @@ def test_what_is_interrupted_says_what_stays() -> None:
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == (
-        "Interrupted. What was written before is whole, and stays; the same command does the rest.\n"
+        "Interrupted. What was written before is whole and stays; the same command does the rest.\n"
     )
