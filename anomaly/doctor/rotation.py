@@ -7,7 +7,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from anomaly.doctor.files import Unread, names, read
+from anomaly.bounded import Unread, read
+from anomaly.doctor.files import names
 from anomaly.doctor.interface import Verdict, World, counted, ok, unknown, warning, word
 from anomaly.errors import LogError
 from anomaly.sources.naming import archives
