@@ -352,6 +352,24 @@ def test_simulate_writes_the_sample_logs(tmp_path: Path) -> None:
     assert all("simulated" in row for row in result.stderr.splitlines())
 
 
+def test_simulate_names_the_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is no fault of the command line: it ends with 1, and a place that does not fit with 2."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "file").touch()
+    result = run("simulate", "--days", "3", tmp_path / "file" / "below")
+    assert result.exit_code == 2
+    said = "cannot be written: Not a directory. Name another place."
+    assert result.stderr == f"Error: {tmp_path / 'file' / 'below'} {said}\n"
+    monkeypatch.setattr(Path, "write_bytes", full)
+    result = run("simulate", "--days", "3", tmp_path)
+    assert result.exit_code == 1
+    said = "cannot be written: No space left on device. Make room, or name another place."
+    assert result.stderr == f"Error: {tmp_path / 'osqueryd.results.log.gz'} {said}\n"
+
+
 def test_a_name_in_a_message_cannot_make_a_line_of_its_own(tmp_path: Path) -> None:
     """A newline in a user's name is shown escaped in what is said on stderr."""
     log = tmp_path / "osqueryd.results.log"
@@ -399,7 +417,7 @@ def test_a_line_too_long_is_counted_and_told(models: Path, tmp_path: Path) -> No
         file.write(line("alice", 2) + "\n")
     words = ("--no-follow", "-l", long, "--models", models, "--state", tmp_path / "s")
     result = run("predict", "--user", "alice", *words)
-    assert "1 lines skipped: too_long 1" in result.stderr
+    assert "2 lines, 1 action, 1 scored; 1 line skipped: too_long 1.\n" in result.stderr
 
 
 def test_an_archive_named_beside_its_log_is_not_read_twice(log: Path, tmp_path: Path) -> None:

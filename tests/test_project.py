@@ -60,7 +60,7 @@ def test_a_fleets_ranges_have_exact_pins_apart() -> None:
     assert "-r requirements-fleet.txt" in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.parametrize(("mark", "end"), [("demo", "anomaly demo"), ("tests", "pytest")])
+@pytest.mark.parametrize(("mark", "end"), [("demo", "anomaly demo"), ("tests", "pytest -n 2")])
 def test_readmes_two_commands_make_their_own_environment(mark: str, end: str) -> None:
     """Each is one line that makes a virtual environment and ends in the thing itself."""
     readme = (ROOT / "README.md").read_text()

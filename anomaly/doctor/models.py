@@ -6,12 +6,13 @@ import os
 import stat
 from pathlib import Path
 
-from anomaly.doctor.interface import Verdict, World, counted, listed, ok, problem, unknown, warning, word
+from anomaly.doctor.interface import Verdict, World, listed, ok, problem, unknown, warning, word
 from anomaly.doctor.log import span
 from anomaly.errors import LogError, ModelRefused
 from anomaly.harvest import MIN_ACTIONS
 from anomaly.overview import drift_rows
 from anomaly.store import Store
+from anomaly.tally import counted
 from anomaly.trust import distrust, user_name
 
 _OLD = 90 * 86_400
