@@ -10,6 +10,7 @@ from pathlib import Path
 
 from anomaly.errors import AnomalyError, ConfigError
 
+_LONGEST = 40
 _PLACES = frozenset((
     errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EISDIR, errno.EEXIST, errno.ELOOP,
     errno.ENAMETOOLONG, errno.EROFS,
@@ -36,6 +37,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     "Did you mean 'alice'?"
     >>> nearest("x", ["alice", "bob"])
     'There is: alice, bob.'
+    >>> nearest("x", ["a" * 99])
+    'There is: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa....'
     >>> nearest("x", [])
     ''
     """
@@ -43,7 +46,12 @@ def nearest(name: str, names: Iterable[str]) -> str:
     if close := difflib.get_close_matches(name, known, n=1):
         return f"Did you mean {close[0]!r}?"
     more = f" and {len(known) - 8} more" if len(known) > 8 else ""
-    return f"There is: {', '.join(known[:8])}{more}." if known else ""
+    return f"There is: {', '.join(map(shortened, known[:8]))}{more}." if known else ""
+
+
+def shortened(name: str) -> str:
+    """Cut a name that is one of several to 40 characters: whoever writes the log chooses how long it is."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
 
 
 def unwritable(path: Path, error: OSError | ValueError) -> AnomalyError:

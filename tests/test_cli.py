@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from anomaly import cli, cli_predict, options
 from anomaly.detectors.interface import Algorithm
 from anomaly.errors import AnomalyError
 from anomaly.records import Severity
+from anomaly.store import Store
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = "/var/log/osquery/osqueryd.results.log"
@@ -190,8 +192,9 @@ def test_a_directory_that_everybody_may_write_is_refused(log: Path, models: Path
     finally:
         models.chmod(0o700)
     assert result.exit_code == 8
-    assert f"{models} is not to be trusted: everybody may write it." in result.stderr
-    assert f"chmod go-w {models}" in result.stderr
+    mends = f"chown -R $(id -un) {models} && chmod -R go-w {models}"
+    said = f"{models} is not to be trusted: everybody may write it. If what is in it is yours, run: {mends}"
+    assert said in result.stderr
 
 
 def test_training_everyone_passes_over_who_has_too_little(log: Path, tmp_path: Path) -> None:
@@ -302,6 +305,21 @@ def test_users_says_who_is_there_and_who_has_a_model(log: Path, models: Path) ->
         for row in run("users", "-l", log, "--models", models, "--format", "json").stdout.splitlines()
     ]
     assert [row["user"] for row in as_json] == ["alice", "bob"]
+
+
+def test_long_names_fit_80_columns(models: Path, tmp_path: Path) -> None:
+    """A table is 80 columns wide whatever users are called, and an error cuts the names it proposes."""
+    name, place = "l" * 200, tmp_path / "m"
+    model = Store(models).load("alice")
+    assert model is not None
+    model.model.card = replace(model.model.card, user=name)
+    Store(place).save(name, model.model)
+    listed = run("models", "list", "--models", place)
+    assert listed.exit_code == 0, listed.output
+    assert max(map(len, listed.stdout.splitlines())) == 80
+    result = run("forget", "nosuch", "--models", place, "--state", tmp_path / "s")
+    assert result.exit_code == 7
+    assert result.stderr == f"Error: Nothing is kept of 'nosuch' here. There is: {'l' * 37}....\n"
 
 
 def test_models_can_be_listed_shown_rolled_back_and_pruned(log: Path, tmp_path: Path) -> None:
