@@ -307,6 +307,19 @@ def test_users_says_who_is_there_and_who_has_a_model(log: Path, models: Path) ->
     assert [row["user"] for row in as_json] == ["alice", "bob"]
 
 
+def test_suppressions_that_cannot_be_understood_stop_the_start(log: Path, models: Path, tmp_path: Path) -> None:
+    """It would tell more than was asked for, or less; the file, the line and what to do are named."""
+    state = tmp_path / "s"
+    state.mkdir(mode=0o700)
+    file = state / "suppressions.toml"
+    file.write_bytes(b"\xa1\xff")
+    result = run("predict", "--user", "alice", "--no-follow", "-l", log, "--models", models, "--state", state)
+    assert result.exit_code == 2
+    reason = "is not valid TOML: line 1 is not UTF-8. Mend it, or move it away."
+    assert result.stderr == f"Error: {file} {reason}\n"
+    assert "| `suppressions.toml` cannot be understood |" in (ROOT / "docs" / "operating.md").read_text()
+
+
 def test_long_names_fit_80_columns(models: Path, tmp_path: Path) -> None:
     """A table is 80 columns wide whatever users are called, and an error cuts the names it proposes."""
     name, place = "l" * 200, tmp_path / "m"
