@@ -103,8 +103,9 @@ def answer(
         if alert.worst.id != score.id:
             yield f"This does not answer the worst action of its alert, {alert.worst.id}."
     else:
-        many = f"{len(actions)} of its actions {'is' if len(actions) == 1 else 'are'}"
-        yield f"{would}{many} never learned, nor what waits to be learned beside them."
+        many = "1 of its actions is" if len(actions) == 1 else f"{len(actions)} of its actions are"
+        beside = "it" if len(actions) == 1 else "them"
+        yield f"{would}{many} never learned, nor what waits to be learned beside {beside}."
         who = shell_word(alert.user)
         yield f"What was learned before is undone by: anomaly models rollback --user {who} --learned"
     if dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from math import isnan
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from anomaly.advice import shell_word
+from anomaly.bounded import Unread, read
 from anomaly.detectors.interface import WINDOW, Algorithm
 from anomaly.errors import ConfigError, LogEmpty, ModelRefused, UnknownUser
 from anomaly.evaluation import Block, Figures, blocks, delays, figures
@@ -22,6 +24,8 @@ from anomaly.records import ALARM
 from anomaly.scoring import Scorer
 from anomaly.sources.tail import LogSource
 from anomaly.store import Store, Stored
+
+_MOST_LABELS = 1 << 26  # bytes: some ten million lines of somebody else's
 
 
 class Assessment(msgspec.Struct, frozen=True):
@@ -135,11 +139,11 @@ def _models(asked: Assessment) -> list[Stored]:
 
 
 def _labels(path: Path) -> set[int]:
+    data = read(path, _MOST_LABELS)
+    if isinstance(data, Unread):
+        raise ConfigError(f"{path} cannot be read: {data.reason}.")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return {int(row["line"]) for row in csv.DictReader(file)}
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+        return {int(row["line"]) for row in csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))}
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise ConfigError(
             f"{path} is no table of labels: it needs a column 'line' with the numbers of the lines that"

@@ -73,7 +73,7 @@ class Background:
         """
         try:
             length = int.from_bytes(data[:8], "little")
-            header: Any = msgspec.json.decode(msgspec.json.decode(data[8 : 8 + length])["__metadata__"][_KEY])
+            header = _header(data[8 : 8 + length])
             if header["schema"] != SCHEMA:
                 raise ValueError(f"its schema is {header['schema']}, this program reads {SCHEMA}")
             arrays = load(data)
@@ -81,6 +81,16 @@ class Background:
             tokenizer = Tokenizer.from_state(header["tokenizer"], rare)
             return cls(tokenizer, arrays["expected"], Tail.from_array(arrays["rarity"]), int(header["users"]))
         except (ValueError, KeyError, TypeError, IndexError, SafetensorError, RecursionError) as error:
+            is_short = isinstance(error, KeyError | TypeError | IndexError)  # its words say little by themselves
+            reason = f"it does not hold what this program writes ({error})" if is_short else error
             raise ModelRefused(
-                f"{name} is refused: {error}. Make a new one with: anomaly train --all-users"
+                f"{name} is refused: {reason}. Make a new one with: anomaly train --all-users"
             ) from error
+
+
+def _header(data: bytes) -> Any:  # noqa: ANN401 - from a file
+    """Return our part of a safetensors file's header."""
+    try:
+        return msgspec.json.decode(msgspec.json.decode(data)["__metadata__"][_KEY])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError("its header is damaged, or was not written by this program") from error

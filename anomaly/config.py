@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -12,13 +11,18 @@ import msgspec
 import platformdirs
 
 from anomaly.advice import nearest
+from anomaly.bounded import Unread, read
 from anomaly.errors import ConfigError
 from anomaly.metrics_address import place
+from anomaly.toml_text import parse
 
 DEFAULT_LOG = "/var/log/osquery/osqueryd.results.log"
 
 MOST_ALERTS = 10_000.0
 """Largest budget of alerts per user and day: more is no budget."""
+
+MOST_BYTES = 1 << 20
+"""Largest file of settings that is read."""
 
 _NO_CHOICE = "Invalid enum value "  # as msgspec begins
 _ALGORITHMS = ("LSTM", "OCSVM", "BOTH")
@@ -53,12 +57,10 @@ def load(path: Path) -> dict[str, Any]:
     ConfigError
         The file cannot be read, is no TOML, or has a key or a value that does not fit.
     """
-    try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    data = read(path, MOST_BYTES)
+    if isinstance(data, Unread):
+        raise ConfigError(f"{path} cannot be read: {data.reason}.")
+    found = parse(data, path)
     for key in found:
         if key not in Settings.__struct_fields__:
             hint = nearest(key, Settings.__struct_fields__)

@@ -18,7 +18,7 @@ from anomaly.sinks.interface import Sink
 from anomaly.sources.checkpoint import Checkpoint, CheckpointFile
 from anomaly.sources.interface import Line, Source
 from anomaly.systemd import Notifier
-from anomaly.tally import Reports, Tally
+from anomaly.tally import Reports, Tally, counted
 
 BATCH = 2048
 """Lines scored before they are handed on: little enough that a backlog, too, is shown as it is worked off."""
@@ -233,11 +233,12 @@ class Follower:
         skipped = self.tally.skipped.total()
         return (
             f"{behind if waiting else 'At the end of the log'}; {self.tally.actions:,} actions"
-            + (f", {skipped:,} lines skipped" if skipped else "")
+            + (f", {counted(skipped, 'line')} skipped" if skipped else "")
             + (f", {self.tally.checkpoint_errors:,} checkpoints failed" if self.tally.checkpoint_errors else "")
         )
 
     def _count_long_lines(self) -> None:
-        """Take over what the source skipped itself."""
-        if self.source.counters["too_long"]:
-            self.tally.skipped["too_long"] = self.source.counters["too_long"]
+        """Take over what the source skipped itself: those are lines that were read, too."""
+        if new := self.source.counters["too_long"] - self.tally.skipped["too_long"]:
+            self.tally.lines += new
+            self.tally.skipped["too_long"] += new

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from anomaly.advice import nearest, shell_word
+from anomaly.advice import nearest, shell_word, shortened
 from anomaly.background_fit import learn_background
 from anomaly.corpus import Corpus, day
 from anomaly.course import Course
@@ -217,7 +217,7 @@ class _Class:
 def _listed(users: Sequence[str]) -> str:
     """Name the first of some users, and count the others."""
     more = f" and {len(users) - _NAMED:,} more" if len(users) > _NAMED else ""
-    return ", ".join(users[:_NAMED]) + more
+    return ", ".join(map(shortened, users[:_NAMED])) + more
 
 
 def _pass_over(user: str, asked: Enrolment, store: Store) -> Passed | None:

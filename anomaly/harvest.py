@@ -17,6 +17,7 @@ from anomaly.sources.archive import chain
 from anomaly.sources.interface import Position, Source
 from anomaly.sources.stdin import STDIN, StdinSource
 from anomaly.sources.tail import LogSource
+from anomaly.tally import counted
 
 MIN_ACTIONS = 500
 """Fewest actions to learn a user from: five windows, one of which is always held out."""
@@ -140,32 +141,22 @@ def gather(
 
         found = harvest(sources, parser, user=user, period=period, read=read)
     if not found.users and (user is None or not found.named):
-        raise LogEmpty(nothing(logs, found.lines, found.skipped))
+        raise LogEmpty(nothing(logs, found.lines + found.skipped["too_long"], found.skipped))
     return found, parser
 
 
 def nothing(logs: Sequence[Path], lines: int, skipped: Counter[str]) -> str:
-    """Say what logs held instead of actions, and what to do."""
+    """Say what logs held instead of actions, and what to do; ``lines`` are all, with what was skipped."""
     names = ", ".join(map(str, logs))
     if not lines and not skipped:
         return f"{names} is empty. osquery writes to it once a scheduled query has results; see docs/osquery.md."
-    lines += skipped["too_long"]
     if lines > skipped.total():
-        return f"{names} has {lines_of(lines)}, and no action in the period that was asked for."
+        return f"{names} has {counted(lines, 'line')}, and no action in the period that was asked for."
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in skipped.most_common())
     return (
-        f"{names} has {lines_of(lines)} and no action to learn from ({reasons})."
+        f"{names} has {counted(lines, 'line')} and no action to learn from ({reasons})."
         " It should be osqueryd.results.log; see docs/osquery.md."
     )
-
-
-def lines_of(count: int) -> str:
-    """Say how many lines there are.
-
-    >>> lines_of(1), lines_of(1200)
-    ('1 line', '1,200 lines')
-    """
-    return f"{count:,} line{'' if count == 1 else 's'}"
 
 
 def _may_be(action: Action, user: str | None) -> bool:

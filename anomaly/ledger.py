@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ import msgspec
 from anomaly.advice import nearest
 from anomaly.errors import ConfigError, StateError, StateRefused
 from anomaly.store_layout import write_file
+from anomaly.toml_text import parse
 from anomaly.trust import make_private, refusal
 
 MAX_BYTES = 8 << 20
@@ -121,10 +121,7 @@ def tables(data: bytes, path: Path, key: str, kind: type[msgspec.Struct]) -> lis
     ConfigError
         It is no TOML or has a key that there is not; the file and the key are named.
     """
-    try:
-        found = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    found = parse(data, path)
     for other in found:
         if other != key:
             raise ConfigError(f"{path} has an unknown key {other!r}. {nearest(other, [key])}")

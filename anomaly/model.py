@@ -27,6 +27,7 @@ from anomaly.tokenizer import State, Tokenizer
 
 SCHEMA = 2
 _DIGEST = 64
+_DAMAGED = "its header is damaged, or was not written by this program"
 _KEY = "anomaly"  # one key only: safetensors writes several in no fixed order
 _ENTRY = 150
 """Bytes that an entry of the vocabulary takes: its text, what finds it, and its numbers as Python has them."""
@@ -136,7 +137,8 @@ class UserModel:
         """
         try:
             text = _header(data)
-            if _digest(data, data.index(text[:_DIGEST].encode())) != text[:_DIGEST]:
+            place = data.find(text[:_DIGEST].encode("ascii", "replace"))
+            if place < 0 or _digest(data, place) != text[:_DIGEST]:
                 raise ValueError("its content does not match its SHA-256")
             header = msgspec.json.decode(text[_DIGEST:], type=_Header)
             card = _card(msgspec.json.decode(header.card))
@@ -148,7 +150,11 @@ class UserModel:
             detector = _DETECTORS[card.algorithm].from_arrays(part(arrays, "detector."))
             fusion = Fusion.from_arrays(part(arrays, "fusion."))
             _check(tokenizer, detector, fusion)
-        except (ValueError, KeyError, TypeError, IndexError, SafetensorError, RecursionError) as error:
+        except (KeyError, TypeError, IndexError) as error:  # whose words say little by themselves
+            raise ModelRefused(
+                f"{name} is refused: it does not hold what this program writes ({error})."
+            ) from error
+        except (ValueError, SafetensorError, RecursionError) as error:
             raise ModelRefused(f"{name} is refused: {error}.") from error
         return cls(tokenizer, detector, fusion, calibration, card)
 
@@ -160,13 +166,15 @@ def card_from(head: bytes, name: str) -> Card | None:
     program: then the whole file must be read. Raises what :meth:`UserModel.from_bytes` does.
     """
     try:
-        sealed = msgspec.json.decode(_header(head)[_DIGEST:], type=_Sealed)
+        sealed = _sealed(_header(head)[_DIGEST:])
         if sealed.seal is None:
             return None
         if hashlib.sha256(sealed.card).hexdigest() != sealed.seal:
             raise ValueError("its card does not match its SHA-256")
         return _card(msgspec.json.decode(sealed.card))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (KeyError, TypeError) as error:
+        raise ModelRefused(f"{name} is refused: it does not hold what this program writes ({error}).") from error
+    except (ValueError, RecursionError) as error:
         raise ModelRefused(f"{name} is refused: {error}.") from error
 
 
@@ -205,7 +213,18 @@ def _header(data: bytes) -> str:
     length = int.from_bytes(data[:8], "little")
     if not 0 < length <= len(data) - 8:
         raise ValueError("it is cut short, or no safetensors file")
-    text = msgspec.json.decode(data[8 : 8 + length])["__metadata__"][_KEY]
+    try:
+        text = msgspec.json.decode(data[8 : 8 + length])["__metadata__"][_KEY]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(_DAMAGED) from error
     if not isinstance(text, str) or len(text) <= _DIGEST:
-        raise ValueError("its header is not ours")
+        raise ValueError(_DAMAGED)
     return text
+
+
+def _sealed(text: str) -> _Sealed:
+    """Return the card and its digest from our text, the rest of which is not looked at."""
+    try:
+        return msgspec.json.decode(text, type=_Sealed)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(_DAMAGED) from error

@@ -18,7 +18,7 @@ from anomaly.store import Store
 
 Row = dict[str, Any]
 
-_WIDEST = 32
+_WIDTH, _WIDEST, _NARROW = 80, 32, 16
 
 
 def user_rows(logs: tuple[Path, ...], models: Path, watch: Watch, olddir: Path | None = None) -> list[Row]:
@@ -118,14 +118,35 @@ def table(rows: list[Row]) -> Iterator[str]:
     """Yield the lines of an aligned table; what comes from the log is escaped."""
     if not rows:
         return
-    cells = [[visible(_cell(value), _WIDEST if len(row) > 2 else 60) for value in row.values()] for row in rows]
     names = list(rows[0])
+    limits = _limits(rows)
+    cells = [
+        [visible(_cell(value), most) for value, most in zip(row.values(), limits, strict=True)] for row in rows
+    ]
     widths = [max(columns(cell) for cell in (names[i], *(line[i] for line in cells))) for i in range(len(names))]
     numeric = [all(type(row[name]) is int for row in rows) for name in names]
     for line in [names, *cells]:
         yield "  ".join(
             _pad(cell, width, right=right) for cell, width, right in zip(line, widths, numeric, strict=True)
         ).rstrip()
+
+
+def _limits(rows: list[Row]) -> list[int]:
+    """Return how wide each column may be: the widest give way until a line has 80 columns, or all are narrow."""
+    names = list(rows[0])
+    most = [_WIDEST if len(names) > 2 and name != "id" else 60 for name in names]
+    widths = [
+        max(len(name), *(columns(visible(_cell(row[name]), room)) for row in rows))
+        for name, room in zip(names, most, strict=True)
+    ]
+    # An id is to be typed again, so it stays whole.
+    yielding = [number for number, name in enumerate(names) if name != "id"]
+    while (over := sum(widths) + 2 * (len(widths) - 1) - _WIDTH) > 0:
+        widest = max(yielding, key=lambda number: widths[number])
+        if widths[widest] <= _NARROW:
+            break
+        widths[widest] -= min(over, widths[widest] - _NARROW)
+    return widths
 
 
 def _user_row(user: str, corpus: Corpus, store: Store) -> Row:

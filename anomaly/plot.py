@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from plotly.subplots import make_subplots
 
+from anomaly.advice import unwritable
 from anomaly.assessment import Outcome
 from anomaly.errors import ConfigError
 from anomaly.evaluation import roc
@@ -19,7 +20,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73")  # told apart by the colour-blind t
 
 
 def write_plot(path: Path, title: str, outcomes: Sequence[Outcome], alarm: float) -> None:
-    """Write a self-contained HTML page; raises ConfigError where it cannot be written, or is not to be."""
+    """Write a self-contained HTML page; raises AnomalyError where it cannot be written, or is not to be."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{path} would be overwritten by an HTML page; give a name that ends in .html.")
     figure = make_subplots(rows=1, cols=2, subplot_titles=("Hits and false alarms", "Risk of each block"))
@@ -50,7 +51,7 @@ def write_plot(path: Path, title: str, outcomes: Sequence[Outcome], alarm: float
     try:
         figure.write_html(path, include_plotlyjs=True)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from error
+        raise unwritable(path, error) from error
 
 
 def _escaped(text: str) -> str:

@@ -14,7 +14,8 @@ import click
 from click.core import ParameterSource
 
 from anomaly import options, options_alerts
-from anomaly.config import Settings
+from anomaly.bounded import Unread, read
+from anomaly.config import MOST_BYTES, Settings
 from anomaly.errors import ConfigError
 from anomaly.sinks.visible import columns, visible
 from anomaly.suppression import FILE
@@ -36,7 +37,6 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     options_alerts.metrics,
 )
 _PARAMETERS = {"format": "output"}
-_LARGEST = 1 << 20  # bytes of a file in which lines are looked up
 _SECRET = re.compile(r"pass|secret|token|credential|authori[sz]ation|api.?key", re.IGNORECASE)
 _PAIR = re.compile(r"(?P<key>[A-Za-z][\w.-]*)=(?P<value>[^;,&\s]*)")
 _WEB = re.compile(r"(?i)[a-z][a-z0-9+.-]*://[^\s;,]*")
@@ -222,10 +222,6 @@ def _pair(match: re.Match[str]) -> str:
 
 
 def _text(path: Path) -> str:
-    """Read the file again for its lines; what was given by a pipe is gone, and so are its lines."""
-    try:
-        if not path.is_file() or path.stat().st_size > _LARGEST:
-            return ""
-        return path.read_text("utf-8", "replace").replace("\r\n", "\n")
-    except OSError:
-        return ""
+    """Read the file again for its lines; what is gone by now has none."""
+    data = read(path, MOST_BYTES)
+    return "" if isinstance(data, Unread) else data.decode("utf-8", "replace").replace("\r\n", "\n")

@@ -22,6 +22,9 @@ MAX_BYTES = 64 << 20
 """Largest model file that is read."""
 
 _VERSION = re.compile(r"([1-9][0-9]{0,8})\.safetensors")
+_OURS = re.compile(
+    r"current|\.lock|\.gitkeep|background\.safetensors|manifest\.json|[1-9][0-9]*(\.safetensors|\..*\.learned)|\..+\.[0-9]+"
+)
 _SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _LONGEST = 120
 
@@ -85,8 +88,29 @@ def learned_names(folder: int, version: int) -> list[str]:
 
 def check(status: os.stat_result, where: Path) -> None:
     """Raise ModelRefused where a file or directory is not to be believed."""
-    if (reason := refusal(where, status)) is not None:
-        raise ModelRefused(reason)
+    if refusal(where, status) is not None:
+        whole = stat.S_ISDIR(status.st_mode) and holds_ours_alone(where)
+        raise ModelRefused(refusal(where, status, whole=whole))
+
+
+def holds_ours_alone(where: Path | str, below: int = 1) -> bool:
+    """Say whether nothing but files of a store is in a directory, ``below`` levels of directories included.
+
+    Then a command may go through all of it. A file that has another name elsewhere may be anybody's.
+    """
+    try:
+        with os.scandir(where) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if not below or not holds_ours_alone(entry.path, below - 1):
+                        return False
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if not (stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and _OURS.fullmatch(entry.name)):
+                    return False
+    except OSError:
+        return False
+    return True
 
 
 def read_file(folder: int | None, name: str, where: str, part: Callable[[bytes], int] | None = None) -> bytes:

@@ -35,6 +35,7 @@ class Tally:
     """What one run met."""
 
     lines: int = 0
+    """Lines that were read, those that were skipped among them."""
     actions: int = 0
     scored: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
@@ -55,12 +56,13 @@ class Tally:
         return max(self.severities, key=lambda severity: severity.rank, default=Severity.NONE)
 
     def summary(self) -> list[str]:
-        """Say it in a sentence, by lines of 80 columns."""
-        worst = ", ".join(f"{n:,} {severity}" for severity, n in sorted(self.severities.items()) if severity.rank)
+        """Say it in a sentence, by lines of 80 columns; the most severe comes first."""
+        ranked = sorted(self.severities.items(), key=lambda pair: -pair[0].rank)
+        worst = ", ".join(f"{n:,} {severity}" for severity, n in ranked if severity.rank)
         sentence = (
-            f"{self.lines:,} lines, {self.actions:,} actions, {self.scored:,} scored"
+            f"{counted(self.lines, 'line')}, {counted(self.actions, 'action')}, {self.scored:,} scored"
             + (f" ({worst})" if worst else "")
-            + (f", {self.alerts:,} alert{'s' if self.alerts > 1 else ''}" if self.alerts else "")
+            + (f", {counted(self.alerts, 'alert')}" if self.alerts else "")
             + (f"; {skipped(self.skipped)}" if self.skipped.total() else "")
             + "."
         )
@@ -71,14 +73,25 @@ class Tally:
         ]
 
 
+def counted(count: int, what: str) -> str:
+    """Write how many there are.
+
+    >>> counted(1, "archive"), counted(1200, "archive")
+    ('1 archive', '1,200 archives')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def skipped(counts: Counter[str]) -> str:
     """Say how many lines were skipped, and why: by each reason, of which there are few.
 
     >>> skipped(Counter(not_json=1200, truncated=1))
     '1,201 lines skipped: not_json 1,200, truncated 1'
+    >>> skipped(Counter(not_json=1))
+    '1 line skipped: not_json 1'
     """
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common() if count)
-    return f"{counts.total():,} lines skipped: {reasons}"
+    return f"{counted(counts.total(), 'line')} skipped: {reasons}"
 
 
 class Reports:

@@ -30,16 +30,27 @@ def distrust(status: os.stat_result) -> str | None:
     return None
 
 
-def refusal(path: Path, status: os.stat_result) -> str | None:
-    """Say, as a sentence with the command that mends it, why a file must not be trusted; None where it may be."""
+def refusal(path: Path, status: os.stat_result, *, whole: bool = False) -> str | None:
+    """Say, as a sentence with the command that mends it, why a file must not be trusted; None where it may be.
+
+    ``whole`` as for :func:`mending`.
+    """
     reason = distrust(status)
     if reason is None:
         return None
-    word = shell_word(str(path))
-    return (
-        f"{path} is not to be trusted: {reason}. If what is in it is yours, run:"
-        f" chown $(id -un) {word} && chmod go-w {word}"
-    )
+    command = mending(path, whole=whole)
+    return f"{path} is not to be trusted: {reason}. If what is in it is yours, run: {command}"
+
+
+def mending(path: Path, *, whole: bool = False) -> str:
+    """Return the command that makes a file or directory ours; with ``whole`` all that is in it, too.
+
+    Only where nothing but ours is in it: what else lies in a directory that was named is nobody's to give away.
+    """
+    # With -R neither command follows a link but one that ends in a slash, as the directory itself may be.
+    word = shell_word(f"{path}/" if whole and path.is_symlink() else str(path))
+    every = "-R " if whole else ""
+    return f"chown {every}$(id -un) {word} && chmod {every}go-w {word}"
 
 
 def make_private(directory: Path) -> None:

@@ -82,7 +82,7 @@ def test_an_incident_is_written_down_and_takes_back_what_was_expected(state: Pat
     happen(state, made(0))
     say(state, "f1:0", Verdict.EXPECTED)
     said = say(state, "f1:0", Verdict.INCIDENT)
-    assert said[0] == "1 of its actions is never learned, nor what waits to be learned beside them."
+    assert said[0] == "1 of its actions is never learned, nor what waits to be learned beside it."
     assert said[1].endswith("anomaly models rollback --user alice --learned")
     assert said[-1].endswith("it was called expected before; that suppression is gone.")
     assert suppressions(state / "suppressions.toml") == []
@@ -120,6 +120,7 @@ def test_only_the_action_that_is_named_is_expected(state: Path) -> None:
     assert len(said) == 2
     assert [one.id for one in load(state / "feedback.toml")] == ["f1:0", "f1:22"]
     said = say(state, "f1:22", Verdict.INCIDENT)  # of an alert, whole
+    assert said[0] == "3 of its actions are never learned, nor what waits to be learned beside them."
     assert sum(line.endswith("that suppression is gone.") for line in said) == 2
     (given,) = load(state / "feedback.toml")
     assert (given.id, given.verdict, len(given.performed())) == ("f1:0", Verdict.INCIDENT, 3)

@@ -95,8 +95,10 @@ def test_what_cannot_be_judged_says_what_is_needed(
         labels.write_text(text)
         with pytest.raises(ConfigError, match="needs a column 'line'"):
             judged(Assessment("alice", models, own=logs[:1], labels=labels), silent)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"none.csv cannot be read: there is no such file\.$"):
         judged(Assessment("alice", models, own=logs[:1], labels=tmp_path / "none.csv"), silent)
+    with pytest.raises(ConfigError, match=r"^/dev/zero cannot be read: it is no regular file\.$"):
+        judged(Assessment("alice", models, own=logs[:1], labels=Path("/dev/zero")), silent)
 
 
 def test_rows_and_sheet_say_the_same(models: Path, logs: tuple[Path, Path], silent: Watch) -> None:

@@ -130,6 +130,16 @@ class TestFile:
         for action in (act(path="/srv/b"), act(path="new"), act("shells", name="sh"), act("", path="x", name="y")):
             assert 0.0 <= judged(found, action)[0] <= 100.0
 
+    def test_a_header_that_is_not_ours(self) -> None:
+        """The reason is for people, and no key of ours."""
+        for bad in (DATA.replace(b"__metadata__", b"__metadatA__", 1), DATA[:8] + b"x" + DATA[9:]):
+            with pytest.raises(ModelRefused) as caught:
+                Background.from_bytes(bad, "The background")
+            assert str(caught.value) == (
+                "The background is refused: its header is damaged, or was not written by this program."
+                " Make a new one with: anomaly train --all-users"
+            )
+
     @given(st.integers(0, len(DATA) - 1))
     def test_a_part_of_it(self, length: int) -> None:
         """A file that was cut anywhere is refused."""

@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from anomaly import cli, cli_predict, options
 from anomaly.detectors.interface import Algorithm
 from anomaly.errors import AnomalyError
 from anomaly.records import Severity
+from anomaly.store import Store
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = "/var/log/osquery/osqueryd.results.log"
@@ -190,8 +192,9 @@ def test_a_directory_that_everybody_may_write_is_refused(log: Path, models: Path
     finally:
         models.chmod(0o700)
     assert result.exit_code == 8
-    assert f"{models} is not to be trusted: everybody may write it." in result.stderr
-    assert f"chmod go-w {models}" in result.stderr
+    mends = f"chown -R $(id -un) {models} && chmod -R go-w {models}"
+    said = f"{models} is not to be trusted: everybody may write it. If what is in it is yours, run: {mends}"
+    assert said in result.stderr
 
 
 def test_training_everyone_passes_over_who_has_too_little(log: Path, tmp_path: Path) -> None:
@@ -304,6 +307,34 @@ def test_users_says_who_is_there_and_who_has_a_model(log: Path, models: Path) ->
     assert [row["user"] for row in as_json] == ["alice", "bob"]
 
 
+def test_suppressions_that_cannot_be_understood_stop_the_start(log: Path, models: Path, tmp_path: Path) -> None:
+    """It would tell more than was asked for, or less; the file, the line and what to do are named."""
+    state = tmp_path / "s"
+    state.mkdir(mode=0o700)
+    file = state / "suppressions.toml"
+    file.write_bytes(b"\xa1\xff")
+    result = run("predict", "--user", "alice", "--no-follow", "-l", log, "--models", models, "--state", state)
+    assert result.exit_code == 2
+    reason = "is not valid TOML: line 1 is not UTF-8. Mend it, or move it away."
+    assert result.stderr == f"Error: {file} {reason}\n"
+    assert "| `suppressions.toml` cannot be understood |" in (ROOT / "docs" / "operating.md").read_text()
+
+
+def test_long_names_fit_80_columns(models: Path, tmp_path: Path) -> None:
+    """A table is 80 columns wide whatever users are called, and an error cuts the names it proposes."""
+    name, place = "l" * 200, tmp_path / "m"
+    model = Store(models).load("alice")
+    assert model is not None
+    model.model.card = replace(model.model.card, user=name)
+    Store(place).save(name, model.model)
+    listed = run("models", "list", "--models", place)
+    assert listed.exit_code == 0, listed.output
+    assert max(map(len, listed.stdout.splitlines())) == 80
+    result = run("forget", "nosuch", "--models", place, "--state", tmp_path / "s")
+    assert result.exit_code == 7
+    assert result.stderr == f"Error: Nothing is kept of 'nosuch' here. There is: {'l' * 37}....\n"
+
+
 def test_models_can_be_listed_shown_rolled_back_and_pruned(log: Path, tmp_path: Path) -> None:
     """Versions count up; rollback goes to the one before; prune keeps the one in use."""
     folder = tmp_path / "models"
@@ -350,6 +381,24 @@ def test_simulate_writes_the_sample_logs(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert len(list(tmp_path.iterdir())) == 5
     assert all("simulated" in row for row in result.stderr.splitlines())
+
+
+def test_simulate_names_the_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is no fault of the command line: it ends with 1, and a place that does not fit with 2."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "file").touch()
+    result = run("simulate", "--days", "3", tmp_path / "file" / "below")
+    assert result.exit_code == 2
+    said = "cannot be written: Not a directory. Name another place."
+    assert result.stderr == f"Error: {tmp_path / 'file' / 'below'} {said}\n"
+    monkeypatch.setattr(Path, "write_bytes", full)
+    result = run("simulate", "--days", "3", tmp_path)
+    assert result.exit_code == 1
+    said = "cannot be written: No space left on device. Make room, or name another place."
+    assert result.stderr == f"Error: {tmp_path / 'osqueryd.results.log.gz'} {said}\n"
 
 
 def test_a_name_in_a_message_cannot_make_a_line_of_its_own(tmp_path: Path) -> None:
@@ -399,7 +448,7 @@ def test_a_line_too_long_is_counted_and_told(models: Path, tmp_path: Path) -> No
         file.write(line("alice", 2) + "\n")
     words = ("--no-follow", "-l", long, "--models", models, "--state", tmp_path / "s")
     result = run("predict", "--user", "alice", *words)
-    assert "1 lines skipped: too_long 1" in result.stderr
+    assert "2 lines, 1 action, 1 scored; 1 line skipped: too_long 1.\n" in result.stderr
 
 
 def test_an_archive_named_beside_its_log_is_not_read_twice(log: Path, tmp_path: Path) -> None:

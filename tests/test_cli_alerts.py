@@ -216,7 +216,7 @@ def test_feedback_says_what_it_does_and_does_it(state: Path) -> None:
     assert "new job" in run("suppress", "list", "--state", state).stdout
     result = run("feedback", identity, "--incident", "--state", state)
     assert result.stderr.splitlines()[0] == (
-        "1 of its actions is never learned, nor what waits to be learned beside them."
+        "1 of its actions is never learned, nor what waits to be learned beside it."
     )
     assert run("suppress", "list", "--state", state).stderr == "Nothing is suppressed.\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -83,10 +84,10 @@ def test_a_file_that_is_not(file: Path, text: str, error: str) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """It ends with 2 and the system's reason."""
+    """It ends with 2 and the reason."""
     result = run("config", "check", tmp_path / "none")
     assert result.exit_code == 2
-    assert result.stderr == f"Error: {tmp_path / 'none'} cannot be read: No such file or directory.\n"
+    assert result.stderr == f"Error: {tmp_path / 'none'} cannot be read: there is no such file.\n"
 
 
 def test_settings_of_alerts_do_not_disturb_other_commands(tmp_path: Path) -> None:
@@ -119,3 +120,22 @@ def test_the_default_of_suppressions_is_shown(tmp_path: Path, monkeypatch: pytes
     }
     assert rows["suppressions"]["value"] == str(tmp_path / "suppressions.toml")
     assert rows["suppressions"]["origin"] == "default"
+
+
+def test_settings_are_a_regular_file(tmp_path: Path) -> None:
+    """A device without end and a pipe that nobody writes to end with 2 at once, by their names."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (Path("/dev/zero"), pipe):
+        result = run("-c", path, "config", "show")
+        assert result.exit_code == 2
+        assert result.stderr == f"Error: {path} cannot be read: it is no regular file.\n"
+
+
+def test_settings_that_are_no_text(file: Path) -> None:
+    """The line is named, and what to do."""
+    file.write_bytes(b"# fine\n\xa1")
+    result = run("-c", file, "config", "show")
+    assert result.exit_code == 2
+    reason = "is not valid TOML: line 2 is not UTF-8. Mend it, or move it away."
+    assert result.stderr == f"Error: {file} {reason}\n"

@@ -92,3 +92,20 @@ def test_it_is_light() -> None:
         "assert not {'tensorflow', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, timeout=60)
+
+
+def test_a_full_disk_is_no_fault_of_the_command_line(
+    log: Path, ocsvm_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with 1, as README's table has it, and says what to do."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    page = tmp_path / "alice.html"
+    monkeypatch.setattr("anomaly.report.writing.os.fsync", full)
+    result = run("--user", "alice", "-l", log, "--models", ocsvm_models, "--out", page)
+    assert result.exit_code == 1
+    said = "cannot be written: No space left on device. Make room, or name another place."
+    assert result.stderr.endswith(f"Error: {page} {said}\n")
+    assert os.listdir(tmp_path) == []

@@ -125,10 +125,19 @@ def test_what_is_no_toml_is_an_error(file: Path) -> None:
 
 def test_a_missing_file_is_an_error(file: Path) -> None:
     """A file asked for that cannot be read is an error with the system's reason."""
-    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
+    with pytest.raises(ConfigError, match=r"cannot be read: there is no such file\.$"):
         load(file)
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match=r"cannot be read: it is no regular file\.$"):
         load(file.parent)
+
+
+def test_a_file_of_settings_has_a_bound(file: Path) -> None:
+    """One of exactly the bound is read; of a larger one nothing is."""
+    file.write_bytes(b"#" * config.MOST_BYTES)
+    assert load(file) == {}
+    file.write_bytes(b"#" * (config.MOST_BYTES + 1))
+    with pytest.raises(ConfigError, match=r"cannot be read: it is larger than 1,024 KiB\.$"):
+        load(file)
 
 
 def test_the_sample_file_is_true() -> None:

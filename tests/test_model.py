@@ -98,6 +98,17 @@ def test_another_digest_is_refused(trained: Trained) -> None:
     assert "does not match its SHA-256" in refused(data + b"\0")
 
 
+def test_a_header_that_is_not_ours_is_said_to_be_so(trained: Trained) -> None:
+    """Neither a key nor the words of a reader of JSON are a reason."""
+    data = content(trained.models)
+    for bad in (data.replace(b"__metadata__", b"__metadatA__", 1), data[:8] + b"x" + data[9:]):
+        reason = "Model X is refused: its header is damaged, or was not written by this program."
+        assert refused(bad) == reason
+        with pytest.raises(ModelRefused) as caught:
+            card_from(bad[: head_size(bad[:8])], "Model X")
+        assert str(caught.value) == reason
+
+
 def test_a_card_is_read_alone(trained: Trained) -> None:
     """The beginning of a file is enough, no byte of it is needless, and the card in it has a digest of its own."""
     data = content(trained.models)
@@ -290,15 +301,25 @@ def test_no_pickle_is_ever_read(trained: Trained) -> None:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_one_changed_byte_is_refused(trained: Trained, data: st.DataObject) -> None:
-    """Whichever byte of a model is changed, in its header or beyond, it is refused and nothing else happens."""
+    """Whichever byte of a model is changed, in its header or beyond, it is refused in words for people."""
     good = (trained.models / "alice/1.safetensors").read_bytes()
     length = 8 + int.from_bytes(good[:8], "little")
     place = data.draw(st.integers(0, 300) | st.integers(0, length) | st.integers(0, len(good) - 1))
     change = data.draw(st.integers(1, 255))
     bad = bytearray(good)
     bad[place] ^= change
-    with pytest.raises(ModelRefused):
-        UserModel.from_bytes(bytes(bad), "Model")
+    reasons = (
+        "its content does not match its SHA-256",
+        "its card does not match its SHA-256",
+        "its header is damaged, or was not written by this program",
+        "it is cut short, or no safetensors file",
+    )
+    sentences = {f"Model X is refused: {reason}." for reason in reasons}
+    assert refused(bytes(bad)) in sentences
+    try:
+        card_from(bytes(bad[:length]), "Model X")
+    except ModelRefused as error:
+        assert str(error) in sentences  # noqa: PT017 - the byte may be of what the card's digest does not cover
 
 
 @settings(max_examples=60, deadline=None)

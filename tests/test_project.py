@@ -80,6 +80,15 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize(
+    "page", ["README", *(f"docs/{n}" for n in ("alerts", "configuration", "report", "scores"))]
+)
+def test_lines_of_pages_are_wrapped(page: str) -> None:
+    """What is no row of a table, which cannot be, is read in a window of 130 columns."""
+    lines = (ROOT / f"{page}.md").read_text().splitlines()
+    assert [line for line in lines if len(line) > 130 and not line.startswith("|")] == []
+
+
 def test_the_architecture_page_names_every_room() -> None:
     """docs/architecture.md is complete."""
     page = (ROOT / "docs" / "architecture.md").read_text()

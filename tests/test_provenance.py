@@ -106,7 +106,7 @@ def test_a_variable_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_file_that_is_gone_has_no_lines(tmp_path: Path) -> None:
-    """Settings that came by a pipe are shown without a line."""
+    """Settings of a file that was taken away meanwhile are shown without a line."""
     gone = tmp_path / "gone"
     found = {setting.name: setting for setting in provenance({"log": "/b"}, gone)}
     assert found["log"].where == str(gone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from anomaly.advice import shell_word
 from anomaly.errors import ModelRefused, StoreUnwritable, UnknownUser
 from anomaly.model import UserModel
 from anomaly.store import Store
-from anomaly.store_layout import encode_user
+from anomaly.store_layout import encode_user, holds_ours_alone
 
 
 @pytest.fixture
@@ -273,7 +274,45 @@ def test_what_others_can_write_is_refused(
     monkeypatch.setattr("anomaly.trust._private_group", lambda _gid, _uid: False)
     path = models / place
     path.chmod(mode(path) | bits)
-    assert f"chmod go-w {path}" in refused(Store(models))
+    said = refused(Store(models))
+    every = "-R " if path.is_dir() else ""  # else the next file would be met at the next try
+    assert said.partition(" Make a new one")[0].endswith(
+        f" If what is in it is yours, run: chown {every}$(id -un) {path} && chmod {every}go-w {path}"
+    )
+
+
+def test_what_mends_the_store_mends_all_of_it(models: Path, tmp_path: Path) -> None:
+    """Directories and files in it are met at once; through a link it is the directory and not the link."""
+    link = tmp_path / "the link"
+    link.symlink_to(models)
+    for path in (models, models / "alice", models / "alice/1.safetensors"):
+        path.chmod(0o777)
+    command = refused(Store(link)).partition(", run: ")[2].partition(" Make a new one")[0]
+    assert command == f"chown -R $(id -un) '{link}/' && chmod -R go-w '{link}/'"
+    subprocess.run(["sh", "-c", command], check=True)
+    assert Store(link).load("alice") is not None
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "alice/notes.txt", "bin/x/1.safetensors"])
+def test_what_is_not_ours_is_not_given_away(models: Path, name: str) -> None:
+    """Where anything else is in the directory that was named, the command is for that directory alone."""
+    assert holds_ours_alone(models)
+    (models / name).parent.mkdir(parents=True, exist_ok=True)
+    (models / name).touch()
+    assert not holds_ours_alone(models)
+    models.chmod(0o777)
+    assert refused(Store(models)).endswith(f"run: chown $(id -un) {models} && chmod go-w {models}")
+
+
+def test_what_has_another_name_is_not_given_away(models: Path, tmp_path: Path) -> None:
+    """Neither a link nor a file that is somewhere else, too, whatever its name here; nor what cannot be read."""
+    (tmp_path / "shadow").touch()
+    (models / "alice/9.safetensors").hardlink_to(tmp_path / "shadow")
+    assert not holds_ours_alone(models)
+    (models / "alice/9.safetensors").unlink()
+    (models / "alice/9.safetensors").symlink_to(tmp_path / "shadow")
+    assert not holds_ours_alone(models)
+    assert not holds_ours_alone(tmp_path / "none")
 
 
 def test_a_private_group_may_write(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,15 @@ def test_the_summary_of_nothing_is_short() -> None:
     assert Tally().summary() == ["0 lines, 0 actions, 0 scored."]
 
 
+def test_the_summary_names_what_is_worst_first() -> None:
+    """Severities stand by their weight and not by their names, and one of a thing is one."""
+    tally = Tally(lines=1, actions=1, scored=1, alerts=1, skipped=Counter(not_json=1))
+    tally.severities.update({Severity.NOTICE: 3, Severity.CRITICAL: 1, Severity.NONE: 9, Severity.WARNING: 2})
+    assert " ".join(line.strip() for line in tally.summary()) == (
+        "1 line, 1 action, 1 scored (1 critical, 2 warning, 3 notice), 1 alert; 1 line skipped: not_json 1."
+    )
+
+
 def test_no_reason_is_left_out(reports: Reports, clock: Clock, said: list[str]) -> None:
     """However many reasons there are to skip lines, each is counted, and the summary fits 80 columns."""
     reasons = [*(reason.value for reason in SkipReason), "too_long"]

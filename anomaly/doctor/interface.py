@@ -90,15 +90,6 @@ def word(path: Path | str) -> str:
     return shell_word(str(path))
 
 
-def counted(count: int, what: str) -> str:
-    """Write how many there are.
-
-    >>> counted(1, "archive"), counted(1200, "archive")
-    ('1 archive', '1,200 archives')
-    """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def listed(names: list[str], most: int = 4) -> str:
     """Write some names as a list that does not become long, whoever has chosen them.
 

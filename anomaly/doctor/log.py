@@ -7,13 +7,14 @@ import stat
 from collections import Counter
 from pathlib import Path
 
-from anomaly.doctor.interface import Verdict, World, counted, listed, ok, problem, unknown, warning, word
+from anomaly.doctor.interface import Verdict, World, listed, ok, problem, unknown, warning, word
 from anomaly.doctor.pack import HOST_LEVEL, INSTALL, RESTART
 from anomaly.doctor.sample import Naming
 from anomaly.errors import LogError, LogMissing
 from anomaly.osquery import SkipReason
 from anomaly.sources.logfile import access, running_user
 from anomaly.sources.stdin import STDIN
+from anomaly.tally import counted
 
 _HOUR, _DAY = 3600, 86_400
 _AHEAD = 300
@@ -133,6 +134,8 @@ def clock(world: World) -> Verdict:
     if sample.back > _HOUR:
         zone = " That is whole hours: a clock set to local time?" if _whole_hours(sample.back) else ""
         return warning(f"At the log's end time goes back by {span(sample.back)}.{zone}", "timedatectl")
+    if -ahead > _HOUR:
+        return unknown(f"The log's newest time is {span(-ahead)} old: a clock that is wrong would not show.")
     return ok("The log's time and the machine's agree.")
 
 

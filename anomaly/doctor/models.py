@@ -6,13 +6,15 @@ import os
 import stat
 from pathlib import Path
 
-from anomaly.doctor.interface import Verdict, World, counted, listed, ok, problem, unknown, warning, word
+from anomaly.doctor.interface import Verdict, World, listed, ok, problem, unknown, warning, word
 from anomaly.doctor.log import span
 from anomaly.errors import LogError, ModelRefused
 from anomaly.harvest import MIN_ACTIONS
 from anomaly.overview import drift_rows
 from anomaly.store import Store
-from anomaly.trust import distrust, user_name
+from anomaly.store_layout import holds_ours_alone
+from anomaly.tally import counted
+from anomaly.trust import distrust, mending, user_name
 
 _OLD = 90 * 86_400
 """Seconds of the log's time after which what was learned is worth learning anew."""
@@ -25,7 +27,7 @@ def directory(world: World) -> Verdict:
     """Whether models may be believed, and there are any."""
     models = world.places.models
     train = f"anomaly train --all-users --models {word(models)} -l {word(world.places.log)}"
-    if (verdict := distrusted(models)) is not None:
+    if (verdict := distrusted(models, whole=holds_ours_alone(models))) is not None:
         return verdict
     try:
         users = Store(models).users()
@@ -36,8 +38,11 @@ def directory(world: World) -> Verdict:
     return ok(f"{models} has models of {counted(len(users), 'user')}: {listed(users)}.")
 
 
-def distrusted(path: Path) -> Verdict | None:
-    """Say why a directory must not be believed, by whoever asks; None where it may, or is not there."""
+def distrusted(path: Path, *, whole: bool = False) -> Verdict | None:
+    """Say why a directory must not be believed, by whoever asks; None where it may, or is not there.
+
+    ``whole`` as for :func:`anomaly.trust.mending`.
+    """
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -56,7 +61,7 @@ def distrusted(path: Path) -> Verdict | None:
     if reason is None or (os.geteuid() == 0 and status.st_uid != 0):
         # Root asks, and the service's own user has it: that user would find nothing wrong.
         return unknown(f"{path} belongs to {owner}: ask as that user.", f"sudo -u {word(owner)} anomaly doctor")
-    mend = f"chown $(id -un) {word(path)} && chmod go-w {word(path)}"
+    mend = mending(path, whole=whole)
     return problem(f"{path} is not to be trusted: {reason}.", mend)
 
 

@@ -7,7 +7,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anomaly.doctor.files import Unread, names, read
+from anomaly.bounded import Unread, read
+from anomaly.doctor.files import names
 
 LARGEST = 4 << 20
 """Most bytes of a file that are read."""

@@ -7,10 +7,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from anomaly.doctor.files import Unread, names, read
-from anomaly.doctor.interface import Verdict, World, counted, ok, unknown, warning, word
+from anomaly.bounded import Unread, read
+from anomaly.doctor.files import names
+from anomaly.doctor.interface import Verdict, World, ok, unknown, warning, word
 from anomaly.errors import LogError
 from anomaly.sources.naming import archives
+from anomaly.tally import counted
 
 _LARGE = 1 << 30
 """Bytes of a log that nobody rotates from which on that is worth a word."""

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from anomaly.doctor.files import Unread, existing, names, read
+from anomaly.bounded import Unread, read
+from anomaly.doctor.files import existing, names
 from anomaly.doctor.interface import Verdict, World, ok, problem, unknown, warning, word
 from anomaly.doctor.log import span
 from anomaly.doctor.models import distrusted

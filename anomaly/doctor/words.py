@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from anomaly.doctor.examination import Finding
-from anomaly.doctor.interface import State, counted
+from anomaly.doctor.interface import State
 from anomaly.sinks.visible import visible
+from anomaly.tally import counted
 
 _WIDTH = 80
 _LONGEST = 800

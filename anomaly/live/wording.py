@@ -74,7 +74,9 @@ def entry_row(entry: Entry, width: int) -> Row:
     score = entry.score
     action = score.action
     word = _FLAT if action.baseline else _word(score.severity)
-    start = _entry_start(width, clock(action.time), action.user, points(score.score), points(score.risk), word)
+    start = _entry_start(
+        width, clock(action.time) or "no time", action.user, points(score.score), points(score.risk), word
+    )
     room = max(width - columns(start), 0)
     return Row(start + visible(summary(action, room), room), score.severity)
 

@@ -110,6 +110,7 @@ class Anew:
             self.met = source.counters
             if self.met["too_long"]:
                 self.skipped["too_long"] = self.met["too_long"]
+                self.lines += self.met["too_long"]
 
     def _source(self) -> Source:
         asked = self._asked

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 from anomaly.alerts import Alerting
 from anomaly.errors import LogEmpty, ModelRefused
-from anomaly.harvest import Watch, lines_of, nothing
+from anomaly.harvest import Watch, nothing
 from anomaly.identity import keys
 from anomaly.once import Say
 from anomaly.osquery import Action
 from anomaly.records import Alert
 from anomaly.report.anew import Anew, Asked, Scored
 from anomaly.report.profile import Profile, Room
+from anomaly.tally import counted
 
 _MOST_NAMES = 10_000
 _MOST_STRANGERS = 500
@@ -75,7 +76,7 @@ def _no_action(asked: Asked, anew: Anew) -> str:
     if asked.user is None or not anew.lines:
         return nothing([asked.log], anew.lines, anew.skipped)
     what = f"no action of {asked.user!r} in the period that was asked for"
-    return f"{asked.log} has {lines_of(anew.lines)}, and {what}."
+    return f"{asked.log} has {counted(anew.lines, 'line')}, and {what}."
 
 
 class _Collector:

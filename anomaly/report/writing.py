@@ -8,7 +8,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from anomaly.advice import shell_word
+from anomaly.advice import shell_word, unwritable
 from anomaly.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ def check(path: Path) -> None:
     except FileNotFoundError:
         found = None
     except (OSError, ValueError) as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     if found is not None:
         if stat.S_ISLNK(found.st_mode):
             raise ConfigError(
@@ -49,7 +49,9 @@ def write(path: Path, data: bytes) -> None:
     Raises
     ------
     ConfigError
-        It cannot be written, or something else is there now.
+        Not there: something else is there now, or it is no place for a file.
+    AnomalyError
+        The disk is full, or broken.
     """
     check(path)
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
@@ -67,9 +69,4 @@ def write(path: Path, data: bytes) -> None:
                     temporary.unlink()
                 raise
     except (OSError, ValueError) as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError | ValueError) -> ConfigError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return ConfigError(f"{path} cannot be written: {reason}.")
+        raise unwritable(path, error) from error

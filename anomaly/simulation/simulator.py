@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
+from anomaly.advice import unwritable
 from anomaly.simulation import intrusions, results, system
 from anomaly.simulation.personas import ALICE, BOB, CAROL
 from anomaly.simulation.results import Clock, Line
@@ -111,19 +112,34 @@ def write(directory: Path, seed: int = 7, days: int = 14) -> list[Path]:
     -------
     list of Path
         The files: one log of normal days, and a log with its labels for each intrusion.
+
+    Raises
+    ------
+    AnomalyError
+        A file cannot be written.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(directory, error) from error
     simulation = simulate(seed, days)
     log = directory / "osqueryd.results.log.gz"
-    log.write_bytes(_compress(simulation.normal))
+    _write(log, _compress(simulation.normal))
     written = [log]
     for label, lines in (("masquerade", simulation.masquerade), ("attack", simulation.attack)):
         log = directory / f"{label}.results.log.gz"
-        log.write_bytes(_compress(lines))
+        _write(log, _compress(lines))
         labels = directory / f"{label}.labels.csv"
-        labels.write_text(_labels(lines, VICTIMS[label], label), encoding="utf-8", newline="")
+        _write(labels, _labels(lines, VICTIMS[label], label).encode())
         written += [log, labels]
     return written
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def _compress(lines: list[Line]) -> bytes:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from anomaly import __version__
+from anomaly.bounded import Unread, read
 from anomaly.deadline import Deadline, hang_up
 from anomaly.errors import ConfigError
 
@@ -28,6 +29,7 @@ LONGEST = 30.0
 
 _ANSWER = 1 << 16
 _LONGEST_SECRET = 1 << 16
+_MOST_AUTHORITIES = 1 << 24
 _PRINTABLE = re.compile(r"[!-~]+")
 _SECRET = re.compile(r"[ -~]+")
 
@@ -251,6 +253,9 @@ def verified(authorities: Path | None) -> ssl.SSLContext:
     ConfigError
         The file of certificates cannot be read, or holds none.
     """
+    given = read(authorities, _MOST_AUTHORITIES) if authorities is not None else b""
+    if isinstance(given, Unread):  # OpenSSL would wait for a pipe, and read a device without end
+        raise ConfigError(f"{authorities} cannot be read as certificates of authorities (PEM): {given.reason}.")
     try:
         context = ssl.create_default_context(cafile=authorities)
     except (OSError, ValueError) as error:

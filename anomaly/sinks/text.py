@@ -58,7 +58,7 @@ class TextSink(Sink):
         action = score.action
         user = self._visible(action.user, _USER)
         user += " " * (_USER - columns(user))
-        before = f"{clock(action.time):<14} {user} {points(score.score)} {points(score.risk)} "
+        before = f"{clock(action.time) or 'no time':<14} {user} {points(score.score)} {points(score.risk)} "
         room = self._width - columns(before) - _SEVERITY - 1
         what = self._visible(summary(action, room), room)
         yield f"{before}{self._severity(score)} {what}"

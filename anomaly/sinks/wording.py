@@ -84,7 +84,8 @@ def sentence(reason: Reason, room: int) -> str:
     usually = "usually"
     match reason.kind:
         case ReasonKind.NEW_VALUE:
-            start = f'new {field} "{value}", never seen in {reason.of:,}'
+            # Nothing was counted: a column that the user never had, or a user whom everyone's habits judge.
+            start = f'new {field} "{value}"' + (f", never seen in {reason.of:,}" if reason.of else "")
         case ReasonKind.RARE_VALUE:
             start = f'rare {field} "{value}", {reason.seen:,} of {reason.of:,}'
         case ReasonKind.UNEXPECTED_NEXT:

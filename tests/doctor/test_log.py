@@ -219,6 +219,17 @@ def test_a_log_of_the_future(machine: Machine, event: Event, ahead: int, words: 
     assert (verdict.state, verdict.found, verdict.remedy) == (State.PROBLEM, words, ("timedatectl",))
 
 
+def test_an_old_log_says_nothing_of_the_clock(machine: Machine, event: Event) -> None:
+    """Where the newest time is more than an hour old nobody knows that the two agree."""
+    machine.log([event(time=NOW - 3600)])
+    verdict = machine.check("clock")
+    assert (verdict.state, verdict.found) == (State.OK, "The log's time and the machine's agree.")
+    machine.log([event(time=NOW - 35 * 86400)])
+    verdict = machine.check("clock")
+    said = "The log's newest time is 35 days old: a clock that is wrong would not show."
+    assert (verdict.state, verdict.found) == (State.UNKNOWN, said)
+
+
 def test_time_that_goes_back(machine: Machine, event: Event) -> None:
     """A step back of more than an hour is worth a word; what a batch brings is not."""
     machine.log([event(time=NOW - 900), event(time=NOW - 1000)])

@@ -62,7 +62,9 @@ def test_models_that_others_could_write(trained: Machine) -> None:
         State.PROBLEM,
         f"{models} is not to be trusted: everybody may write it.",
     )
-    assert verdict.remedy == (f"chown $(id -un) {models} && chmod go-w {models}",)
+    assert verdict.remedy == (f"chown -R $(id -un) {models} && chmod -R go-w {models}",)
+    (models / "precious").touch()  # somebody's, of whom no command is to take it
+    assert trained.check("models").remedy == (f"chown $(id -un) {models} && chmod go-w {models}",)
 
 
 def test_models_of_the_service(trained: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

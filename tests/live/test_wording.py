@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from anomaly.live.board import Board, Entry, Watched
 from anomaly.live.choice import Choice
@@ -56,6 +57,13 @@ def test_a_host_is_told_where_there_are_several() -> None:
     assert user_row(ALICE, 78, hosts=True).text.startswith("alice@ws1         52.4")
     idle = Watched("", "bob", None, None, 0, 0, 0, "")
     assert user_row(idle, 78, hosts=True).text.split() == ["bob", "-", "-", "0"]
+
+
+def test_an_action_without_a_time_says_so(make: Make) -> None:
+    """A time that the log does not tell is a word and no gap."""
+    score = make("alice", 37.24, 12.5)
+    score = replace(score, action=replace(score.action, time=0))
+    assert entry_row(Entry(1, score), 78).text.startswith("no time        alice       37.2")
 
 
 @pytest.mark.parametrize(

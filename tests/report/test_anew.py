@@ -68,6 +68,15 @@ def test_each_score_comes_with_its_line(hostile: Sample, silent: Watch) -> None:
     assert dict(anew.skipped) == {"not_json": 1, "truncated": 1, "not_a_result": 1}
 
 
+def test_lines_that_are_too_long_are_lines(hostile: Sample, silent: Watch, tmp_path: Path) -> None:
+    """Of so many lines so many were skipped: what is skipped unread is among both."""
+    log = tmp_path / "osqueryd.results.log"
+    log.write_text("x" * 2000 + "\nno JSON\n")
+    anew = Anew(Asked(log, hostile.models, None, max_line=1024), lambda _: None)
+    assert run(anew, silent) == []
+    assert (anew.lines, dict(anew.skipped)) == (2, {"too_long": 1, "not_json": 1})
+
+
 def test_nothing_is_written(hostile: Sample, silent: Watch) -> None:
     """Neither the models nor anything beside the log changes."""
     before = tree(hostile.log.parent)

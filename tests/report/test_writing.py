@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anomaly.errors import ConfigError
+from anomaly.errors import AnomalyError, ConfigError
 from anomaly.report.writing import check, write
 
 
@@ -69,9 +69,11 @@ def test_a_page_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(f"anomaly.report.writing.os.{step}", full)
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(AnomalyError) as told:
         write(page, b"new")
-    assert str(told.value) == f"{page} cannot be written: No space left on device."
+    assert told.value.exit_code == 1
+    words = "cannot be written: No space left on device. Make room, or name another place."
+    assert str(told.value) == f"{page} {words}"
     assert page.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.html"]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -285,6 +286,7 @@ def test_secrets_stay_secret(tmp_path: Path) -> None:
 def test_authorities_that_are_none(tmp_path: Path) -> None:
     """A file without certificates is refused by name."""
     (tmp_path / "ca").write_text("x")
-    for path in (tmp_path / "ca", tmp_path / "none"):
+    os.mkfifo(tmp_path / "pipe")  # which OpenSSL would wait for
+    for path in (tmp_path / "ca", tmp_path / "none", tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(ConfigError, match=r"cannot be read as certificates of authorities \(PEM\)"):
             verified(path)

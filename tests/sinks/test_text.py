@@ -50,15 +50,23 @@ def doing(query: str, **row: str) -> Action:
 
 
 def test_table(scan: Score, baseline: Score, stranger: Score) -> None:
-    """A header, one aligned line a score, and a sentence a reason; what is unknown is a dash or blank."""
+    """A header, one aligned line a score, and a sentence a reason; what is unknown is a dash or a word."""
     assert shown(scan, baseline, stranger) == dedent("""\
         time           user       score  risk severity action
         11-02 02:13:44 alice       37.2  12.5 warning  +shell_history nmap -sS 10.0.0...
           new command "nmap", never seen in 12,034; usually ls, git
           unusual hour 02:00 UTC, 0 of 12,034; usually 09:00 UTC
         11-02 02:14:14 alice          -  12.5 baseline +processes /usr/bin/bash
-                       bob            -     -          -open_sockets 10.0.0.7
+        no time        bob            -     -          -open_sockets 10.0.0.7
         """)
+
+
+def test_a_row_without_a_time_says_so() -> None:
+    """A time that the log does not tell, or that no calendar has, is a word and no gap."""
+    for time in (0, 10**18):
+        action = Action(time, "ws1", "alice", "shell_history", "added", {"command": "ls"})
+        line = shown(of(action)).splitlines()[1]
+        assert line == "no time        alice       55.0  55.0 critical +shell_history ls"
 
 
 def test_wider(scan: Score) -> None:
@@ -115,6 +123,7 @@ def test_one_write_and_flush_a_batch(scan: Score) -> None:
             Reason(ReasonKind.UNUSUAL_MIX, "path", "/usr/bin/nc", ("/usr/bin/git",), 7, 12034, 3.0),
             'unusual in this mix: path "/usr/bin/nc"; usually /usr/bin/git',
         ),
+        (Reason(ReasonKind.NEW_VALUE, "path", "/usr/bin/evil", (), 0, 0, 9.0), 'new path "/usr/bin/evil"'),
         (
             Reason(ReasonKind.NEW_VALUE, "path", "/opt/" + "x" * 90, ("a" * 30, "b" * 30), 0, 5, 9.0),
             f'new path "/opt/{"x" * 24}...", never seen in 5',

@@ -163,6 +163,19 @@ def test_what_belongs_to_another_user_is_refused(state: Path, what: str) -> None
         load(state)
 
 
+def test_a_pipe_in_place_of_it_is_refused_and_a_directory_put_aside(state: Path) -> None:
+    """A pipe says that somebody means to be read; a directory makes as little sense as any other content."""
+    os.mkfifo(state / "X-1.json", 0o600)
+    with pytest.raises(
+        StateRefused, match=r"X-1\.json is not a regular file or directory of ours; move it away\.$"
+    ):
+        load(state)
+    (state / "X-1.json").unlink()
+    (state / "X-1.json").mkdir(mode=0o700)
+    assert load(state) is None
+    assert (state / "X-1.bad").is_dir()
+
+
 @pytest.mark.parametrize("what", ["X-1.json", "X-1.lock"])
 def test_a_link_in_place_of_a_file_is_refused(state: Path, tmp_path: Path, what: str) -> None:
     """No link is followed, neither to read nor to write."""
