@@ -49,6 +49,14 @@ def session(name: str) -> SparkSession:
         raise ConfigError(f"Spark does not start: {text} It needs Java 17 (JAVA_HOME).") from error
 
 
+def end_java() -> None:
+    """Ask the Java that was started for this process to end, where there is one; nothing is waited for."""
+    context = getattr(sys.modules.get("pyspark"), "SparkContext", None)  # an import might wait for another
+    process = getattr(getattr(context, "_gateway", None), "proc", None)
+    if process is not None:
+        process.terminate()
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Say in one sentence what Spark says in a hundred lines; those are in its own log.
