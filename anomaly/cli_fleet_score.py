@@ -20,6 +20,7 @@ from anomaly.terminal import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pyspark.sql import SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
     from anomaly.fleet.links import Watch
@@ -136,7 +137,7 @@ def _serve(asked: Asked, metrics: Path | None, stop: Event) -> None:
         listener = Listener(tell)
         spark.streams.addListener(listener)
         stack.callback(spark.streams.removeListener, listener)
-        _wait(start(spark, asked, say), stop, watch)
+        _wait(spark, start(spark, asked, say), stop, watch)
         listener.ended.wait(_LATE)  # what is told of the last batch comes after its end
 
 
@@ -211,13 +212,15 @@ def _sentence(row: dict[str, Any]) -> str:
     )
 
 
-def _wait(query: StreamingQuery, stop: Event, watch: Watch) -> None:
+def _wait(spark: SparkSession, query: StreamingQuery, stop: Event, watch: Watch) -> None:
     """Wait until the query ends, or is to be stopped; raises what the watch does."""
-    from anomaly.fleet.session import end_java
+    from anomaly.fleet.session import end_java, hush
 
     try:
         while not query.awaitTermination(_LOOK) and not stop.is_set():
             watch.look()
+        if stop.is_set():
+            hush(spark)
         query.stop()
     except LogUnreadable:  # to stop the query would be to wait for its listing
         end_java()

@@ -155,7 +155,7 @@ def _settle(spark: SparkSession) -> None:
 
 
 def _keep_private(spark: SparkSession) -> None:
-    """Let files be for their owner alone, unless somebody said otherwise: Hadoop knows no umask but its own, 022."""
+    """Let files be for their owner alone unless somebody said otherwise: Hadoop has an umask of its own, 022."""
     context = getattr(spark, "_sc", None)
     if context is not None and context.getConf().get(f"spark.hadoop.{_UMASK}") is not None:
         return
