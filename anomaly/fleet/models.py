@@ -144,7 +144,7 @@ def _load(files: Files, key: str, file: Common) -> Stored:
     """Read a model as the local store does, and check it all over."""
     model = UserModel.from_bytes(_content(files, file), f"Model {file.file}")
     if model.card.user != key:
-        raise ModelRefused(f"Model {file.file} is refused: it is {model.card.user!r}'s.")
+        raise ModelRefused(f"Model {file.file} is refused: it is of the user {model.card.user!r}.")
     return Stored(_version(file), model)
 
 

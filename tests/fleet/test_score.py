@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from anomaly.cli_fleet_score import score
+from anomaly.errors import ConfigError, LogMissing
 from anomaly.osquery import Parser, Skipped
 from anomaly.scoring import Scorer
 from anomaly.sinks.ndjson import encode
@@ -70,7 +71,7 @@ def test_a_log_scores_on_spark_as_it_does_locally(
         Order(str(fleet_models), "local", adapt=True, least=0.0),
     )
     # As of a store: the first file is read by Spark, and the others, which are larger, by the workers.
-    monkeypatch.setattr("anomaly.fleet.score._is_mounted", lambda *_: False)
+    monkeypatch.setattr("anomaly.fleet.score.is_mounted", lambda *_: False)
     monkeypatch.setattr("anomaly.fleet.score.LARGEST", 120_000)
     spark.conf.set("spark.sql.sources.binaryFile.maxLength", "120000")  # to read a larger one would be an error
     arrive(tmp_path / "in", "1.log", parts[0])
@@ -96,6 +97,12 @@ def test_a_log_scores_on_spark_as_it_does_locally(
     assert spark.conf.get("spark.sql.sources.parallelPartitionDiscovery.parallelism") == "2"  # parts, not files
     found = [json.loads(row.value) for row in spark.read.text(asked.to).collect()]
     rows = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
+    for place in (tmp_path / "out", tmp_path / "checkpoint"):  # Spark asks nobody's umask
+        assert {path for path in [place, *place.rglob("*")] if path.stat().st_mode & 0o077} == set()
+    with pytest.raises(ConfigError, match="holds the scores of the query whose checkpoint is"):
+        start(spark, asked._replace(checkpoint=str(tmp_path / "new")))
+    with pytest.raises(LogMissing, match="/gone is not there"):
+        start(spark, Asked(f"{tmp_path}/gone", f"{tmp_path}/out2", f"{tmp_path}/checkpoint2", asked.order))
 
     expected = locally(ocsvm_models, parts)
     assert len(found) == len(expected) == 1501
