@@ -21,7 +21,7 @@ from anomaly.store import Store
 
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
 
-from anomaly.fleet.score import Asked, _parts, start
+from anomaly.fleet.score import Asked, _keep_private, _parts, start
 from anomaly.fleet.worker import Order
 
 if TYPE_CHECKING:
@@ -133,6 +133,17 @@ def test_parts_are_two_a_core_where_nobody_says(said: dict[str, str], parts: str
     )
     assert _parts(cast("SparkSession", session)) == parts
     assert set_so["spark.sql.shuffle.partitions"] == parts
+
+
+def test_who_wants_files_to_be_for_others_is_heard() -> None:
+    """Files are for their owner alone, unless Spark was told of another umask."""
+    name, set_so = "fs.permissions.umask-mode", dict[str, str]()
+    for said in ({f"spark.hadoop.{name}": "027"}, {}):
+        session = SimpleNamespace(
+            _sc=SimpleNamespace(getConf=lambda said=said: said), conf=SimpleNamespace(set=set_so.__setitem__)
+        )
+        _keep_private(cast("SparkSession", session))
+        assert set_so == ({} if said else {name: "077"})
 
 
 def test_a_worker_is_light(spark: SparkSession) -> None:
