@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
-from contextlib import ExitStack
+import os
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -12,18 +12,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anomaly import option_types, options
+from anomaly.advice import shell_word
 from anomaly.cli_errors import Explained
-from anomaly.errors import WorkerLost
+from anomaly.errors import LogUnreadable, WorkerLost
 from anomaly.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from pyspark.sql import SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
+    from anomaly.fleet.links import Watch
+    from anomaly.fleet.score import Asked
 
 _LOOK = 1  # seconds
 _LATE = 10.0  # seconds that Spark may take to tell of the last batch
+_REFUSALS = 30  # models that are named
 _OF_FILES = {
     "broken_archive": "is cut or broken: it was read up to there",
     "missing_file": "was gone before it was read",
@@ -92,51 +97,96 @@ def score(
     """Score logs on Spark as they arrive; resources are spark-submit's, or SPARK_REMOTE's.
 
     Files must arrive by renaming, whole; .gz, .zst, .bz2 and .xz are read. What is written to a directory is
-    written exactly once: read it through Spark. On SIGTERM the query ends; the same command goes on.
+    written exactly once: read it through Spark. SIGTERM or Ctrl-C ends the query within seconds, a second one at
+    once; the same command goes on.
 
     \b
     Example:
       anomaly fleet score --from /in --models /srv/models --to /out \\
         --checkpoint /srv/checkpoint --trigger available-now
     """
-    from anomaly.fleet.session import check_extra, session
+    from anomaly.fleet.session import check_extra
+    from anomaly.fleet.stopping import attended
 
-    check_extra()
+    def work(stop: Event) -> None:
+        check_extra()
+        from anomaly.fleet.score import Asked
+        from anomaly.fleet.worker import Order
+
+        order = Order(models, key, adapt, min_score)
+        _serve(Asked(source, to, checkpoint, order, trigger or None, files), metrics, stop)
+
+    attended(work, _leave)
+
+
+def _serve(asked: Asked, metrics: Path | None, stop: Event) -> None:
+    """Run the query until it ends, or is to end."""
+    from anomaly.fleet.links import Watch
     from anomaly.fleet.metrics import Listener
-    from anomaly.fleet.score import Asked, check, start
-    from anomaly.fleet.worker import Order
+    from anomaly.fleet.score import check, log_folder, start
+    from anomaly.fleet.session import session
 
-    asked = Asked(source, to, checkpoint, Order(models, key, adapt, min_score), trigger or None, files)
     check(asked)
-    spark = session("anomaly fleet score")
-    with ExitStack() as stack:
-        listener = Listener(_teller(stack, metrics))
+    with _explained(), ExitStack() as stack:
+        tell = _teller(stack, metrics, asked)
+        stack.callback(os.umask, os.umask(0o077))  # of Java, which inherits it
+        spark = session("anomaly fleet score")
+        watch = Watch(log_folder(spark, asked))
+        if stop.is_set():
+            return
+        listener = Listener(tell)
         spark.streams.addListener(listener)
         stack.callback(spark.streams.removeListener, listener)
-        stop = Event()
-        before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        stack.callback(signal.signal, signal.SIGTERM, before)
-        _wait(start(spark, asked), stop)
+        _wait(spark, start(spark, asked, say), stop, watch)
         listener.ended.wait(_LATE)  # what is told of the last batch comes after its end
 
 
-def _teller(stack: ExitStack, metrics: Path | None) -> Callable[[dict[str, Any]], None]:
-    """Return what tells of a batch: in a file, or to a person; of files that were skipped in any case."""
-    if metrics is None:
+def _leave() -> None:
+    """End at once, whatever Spark does: its checkpoint is whole at any moment."""
+    from anomaly.fleet.session import end_java
 
-        def speak(row: dict[str, Any]) -> None:
-            say(_sentence(row))
-            _name(row)
+    end_java()
+    os._exit(0)
 
-        return speak
-    file = stack.enter_context(metrics.open("a", encoding="ascii"))
+
+def _teller(stack: ExitStack, metrics: Path | None, asked: Asked) -> Callable[[dict[str, Any]], None]:
+    """Return what tells of a batch: in a file, or to a person; of what was skipped or refused in any case."""
+    file = None if metrics is None else stack.enter_context(metrics.open("a", encoding="ascii"))
+    refusals = _Refusals(asked)
 
     def tell(row: dict[str, Any]) -> None:
-        file.write(json.dumps(row) + "\n")
-        file.flush()
+        if file is None:
+            say(_sentence(row))
+        else:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
         _name(row)
+        refusals.tell(row)
 
     return tell
+
+
+class _Refusals:
+    """Names models that are refused: each once, and not all of thousands."""
+
+    def __init__(self, asked: Asked) -> None:
+        logs, models = (shell_word(one) for one in (asked.source, asked.order.models))
+        self._command = f"Make a new one with: anomaly fleet train --from {logs} --models {models}"
+        self._told: set[str] = set()
+
+    def tell(self, row: dict[str, Any]) -> None:
+        """Tell of a batch's."""
+        for one in row["refusals"]:
+            if one in self._told or len(self._told) > _REFUSALS:
+                continue
+            self._told.add(one)
+            if len(self._told) > _REFUSALS:
+                say("More models are refused than are named; the scores of who has one have model state 'none'.")
+                return
+            if " run: " in one:  # what is said at its end mends the file
+                say(f"Refused until this is started again: the model of {one}")
+            else:
+                say(f"Refused: the model of {one} {self._command}")
 
 
 def _name(row: dict[str, Any]) -> None:
@@ -162,18 +212,30 @@ def _sentence(row: dict[str, Any]) -> str:
     )
 
 
-def _wait(query: StreamingQuery, stop: Event) -> None:
-    """Wait until the query ends, or is to be stopped; raises WorkerLost where it failed."""
-    from pyspark.errors import StreamingQueryException
+def _wait(spark: SparkSession, query: StreamingQuery, stop: Event, watch: Watch) -> None:
+    """Wait until the query ends, or is to be stopped; raises what the watch does."""
+    from anomaly.fleet.session import end_java, hush
 
     try:
-        # A signal's handler must not call Spark itself: this thread may be waiting for an answer of Spark's.
         while not query.awaitTermination(_LOOK) and not stop.is_set():
-            continue
+            watch.look()
+        if stop.is_set():
+            hush(spark)
         query.stop()
-    except KeyboardInterrupt:
-        query.stop()
-    except StreamingQueryException as error:
+    except LogUnreadable:  # to stop the query would be to wait for its listing
+        end_java()
+        raise
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say in one sentence what Spark says in a hundred lines; raises WorkerLost."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, Py4JError, ConnectionError) as error:  # the last where Java is gone
         raise WorkerLost(
             f"The query has failed, and goes on from its checkpoint when it is started again: {_cause(str(error))}"
         ) from error
@@ -183,4 +245,4 @@ def _cause(text: str) -> str:
     """Return what says most in Spark's account of a failure: our own sentence, where there is one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     ours = [line for line in lines if line.startswith("anomaly.errors.")]
-    return (ours[-1].partition(": ")[2] if ours else lines[0])[:500]
+    return (ours[-1].partition(": ")[2] if ours else (lines or ["Spark says nothing."])[0])[:500]

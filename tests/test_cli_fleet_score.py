@@ -3,24 +3,30 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
 
-from anomaly.cli_fleet_score import _OF_FILES, _cause, _sentence, _teller, _wait, score
-from anomaly.errors import WorkerLost
+from anomaly.cli_fleet_score import _OF_FILES, _cause, _explained, _sentence, _teller, _wait, score
+from anomaly.errors import LogUnreadable, WorkerLost
 from anomaly.fleet.reading import OF_FILES
 
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
 
+from anomaly.fleet.links import Watch
+from anomaly.fleet.score import Asked
+from anomaly.fleet.worker import Order
+
+ASKED = Asked("/in a", "/out", "/checkpoint", Order("/models", "local", adapt=True, least=0.0))
 WORDS = {"--from": "/in", "--models": "/nowhere", "--to": "/out", "--checkpoint": "/checkpoint"}
 
 
 @pytest.mark.parametrize(
     ("changed", "code", "words"),
     [
-        ({}, 8, "There is no manifest of models there. Make models with: anomaly fleet train"),
+        ({}, 7, "/nowhere holds no models of a fleet: there is no manifest.json in it. Make models with:"),
         ({"--to": ""}, 2, "An address is empty: give a directory, kafka://HOST:PORT/TOPIC or https://HOST/PATH."),
         ({"--to": "kafka://x"}, 2, "'kafka://x' is no address of a topic: write kafka://HOST:PORT/TOPIC."),
         ({"--to": "https://"}, 2, "The webhook's address is not valid: write https://HOST/PATH."),
@@ -60,9 +66,9 @@ def test_files_that_were_not_read_are_named(
 ) -> None:
     """Also where metrics go to a file; no name can look like a message, and the rest is counted."""
     row = {"batch": 3, "seconds": 1.0, "skipped": {"broken_archive": 1, "missing_file": 12, "empty": 5}}
-    row["files"] = ["broken_archive file:/in/a b.gz", "missing_file file:/in/\n\x1b[2J"]
+    row |= {"files": ["broken_archive file:/in/a b.gz", "missing_file file:/in/\n\x1b[2J"], "refusals": []}
     with ExitStack() as stack:
-        _teller(stack, tmp_path / "metrics" if metrics else None)(row)
+        _teller(stack, tmp_path / "metrics" if metrics else None, ASKED)(row)
     said = capsys.readouterr().err.splitlines()
     assert said[-3:] == [
         "Batch 3: file:/in/a b.gz is cut or broken: it was read up to there",
@@ -70,6 +76,30 @@ def test_files_that_were_not_read_are_named(
         "Batch 3: and so 11 more files",
     ]
     assert len(said) == 3 + (not metrics)
+
+
+@pytest.mark.parametrize("metrics", [True, False])
+def test_models_that_are_refused_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, metrics: bool
+) -> None:
+    """Each once, with what mends it, wherever metrics go; and not thousands of them."""
+    row: dict[str, Any] = {"batch": 3, "seconds": 1.0, "skipped": {}, "files": []}
+    row["refusals"] = ["al\nice: Model x is refused: it is cut.", "bob: x is not to be trusted. run: chmod go-w x"]
+    with ExitStack() as stack:
+        tell = _teller(stack, tmp_path / "metrics" if metrics else None, ASKED)
+        tell(row)
+        tell(row)
+        said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Batch")]
+        command = "anomaly fleet train --from '/in a' --models /models"
+        assert said == [
+            f"Refused: the model of al\\nice: Model x is refused: it is cut. Make a new one with: {command}",
+            "Refused until this is started again: the model of bob: x is not to be trusted. run: chmod go-w x",
+        ]
+        tell(row | {"refusals": [f"u{number}: gone" for number in range(100)]})
+        tell(row | {"refusals": ["eve: gone"]})
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Batch")]
+    assert len(said) == 29
+    assert said[-1].startswith("More models are refused than are named")
 
 
 def test_every_reason_of_files_has_words() -> None:
@@ -105,12 +135,27 @@ class Query:
 def test_a_query_is_stopped_when_that_is_asked_for() -> None:
     """A query that goes on for ever is stopped by the signal, and one that ends is waited for."""
     stop = Event()
+    levels: list[str] = []
     ends, goes_on = Query(3), Query(10**9)
-    _wait(cast("Any", ends), stop)
-    assert ends.turns == -1
+    spark = SimpleNamespace(_sc=SimpleNamespace(setLogLevel=levels.append))
+    _wait(cast("Any", spark), cast("Any", ends), stop, Watch(None))
+    assert (ends.turns, levels) == (-1, [])
     stop.set()
-    _wait(cast("Any", goes_on), stop)
-    assert goes_on.stopped
+    _wait(cast("Any", spark), cast("Any", goes_on), stop, Watch(None))
+    assert (goes_on.stopped, levels) == (True, ["OFF"])
+
+
+def test_a_link_among_the_logs_ends_the_query(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an error; the query itself is not waited for, since it may be listing for ever."""
+    watch = Watch(tmp_path)
+    (tmp_path / "a").symlink_to(".")
+    monkeypatch.setattr("anomaly.fleet.links.time.monotonic", lambda: 1e9)
+    killed: list[bool] = []
+    monkeypatch.setattr("anomaly.fleet.session.end_java", lambda: killed.append(True))
+    goes_on = Query(10**9)
+    with pytest.raises(LogUnreadable, match="is a link to a directory"):
+        _wait(cast("Any", None), cast("Any", goes_on), Event(), watch)
+    assert (goes_on.stopped, killed) == (False, [True])
 
 
 def test_a_query_that_fails_is_said_to_go_on() -> None:
@@ -118,5 +163,7 @@ def test_a_query_that_fails_is_said_to_go_on() -> None:
     from pyspark.errors import StreamingQueryException  # noqa: PLC0415 - an extra
 
     error = StreamingQueryException("anomaly.errors.StateError: No broker.")
-    with pytest.raises(WorkerLost, match=r"goes on from its checkpoint .* No broker\."):
-        _wait(cast("Any", Query(1, error)), Event())
+    with pytest.raises(WorkerLost, match=r"goes on from its checkpoint .* No broker\."), _explained():
+        _wait(cast("Any", None), cast("Any", Query(1, error)), Event(), Watch(None))
+    with pytest.raises(WorkerLost, match="refused"), _explained():
+        raise ConnectionRefusedError(111, "Connection refused")

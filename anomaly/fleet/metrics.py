@@ -63,6 +63,7 @@ def batch_row(
     """
     parsed, scored = dict(observed.get("parsed", {})), dict(observed.get("scored", {}))
     skipped = {reason: count for reason in REASONS if (count := parsed.get(reason))}
+    refusals = list(scored.pop("refusals", None) or [])
     counts = {name: count or 0 for name, count in scored.items()}
     seconds = milliseconds / 1000
     rate = round(counts.get("actions", 0) / seconds, 1) if seconds > 0 else 0.0
@@ -74,5 +75,6 @@ def batch_row(
         **counts,
         "skipped": skipped,
         "files": list(parsed.get("files") or []),
+        "refusals": refusals,
         "state": state,
     }

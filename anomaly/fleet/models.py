@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
+from anomaly.advice import shell_word
 from anomaly.background import Background
-from anomaly.errors import ModelRefused
+from anomaly.errors import ModelRefused, UnknownUser
 from anomaly.fleet.manifest import MANIFEST, Common, Manifest
 from anomaly.fleet.remote import Files
 from anomaly.model import UserModel
@@ -21,6 +22,8 @@ REFRESH = 2.0
 
 ROOM = 256 << 20
 """Bytes of models that one worker holds, as :attr:`UserModel.size` has them; one is held in any case."""
+
+_LONGEST = 600  # characters of a reason
 
 _TRAININGS = 3
 """Trainings that are asked which names users' numbers have; each of its models holds all that it saw."""
@@ -40,24 +43,27 @@ class Models:
 
     Raises
     ------
+    UnknownUser
+        There is no manifest.
     ModelRefused, StateError
-        There is no manifest that can be read.
+        There is none that can be read.
     """
 
     def __init__(self, files: Files, room: int = ROOM, clock: Callable[[], float] = time.monotonic) -> None:
         self._files, self._room, self._clock = files, room, clock
         self._held: OrderedDict[str, tuple[Common, Stored]] = OrderedDict()
         self._taken = 0
-        self._refused: dict[str, Common] = {}
+        self._refused: dict[str, tuple[Common, str]] = {}
         self._background: tuple[Common, Background | None] | None = None
         self.stale = False
         """Whether the manifest has changed to one that cannot be used: the one before still is."""
         try:
             self._mark = files.mark(MANIFEST)
             self.manifest = _manifest(files)
-        except FileNotFoundError as error:
-            raise ModelRefused(
-                "There is no manifest of models there. Make models with: anomaly fleet train"
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UnknownUser(
+                f"{files.address} holds no models of a fleet: there is no {MANIFEST} in it. Make models with:"
+                f" anomaly fleet train --from LOGS --models {shell_word(files.address)}"
             ) from error
         self._looked = clock()
 
@@ -77,7 +83,7 @@ class Models:
     def find(self, key: str) -> Stored | None:
         """Return the model of a key; None where there is none, or none that can be used."""
         file = self.manifest.models.get(key)
-        if file is None or self._refused.get(key) == file:
+        if file is None or self._refused.get(key, (None, ""))[0] == file:
             return None
         held = self._held.get(key)
         if held is not None and held[0] == file:
@@ -85,11 +91,16 @@ class Models:
             return held[1]
         try:
             stored = _load(self._files, key, file)
-        except (ModelRefused, FileNotFoundError):
-            self._refused[key] = file
+        except (ModelRefused, FileNotFoundError) as error:
+            self._refused[key] = file, str(error) if isinstance(error, ModelRefused) else f"{file.file} is gone."
             return None
         self._hold(key, file, stored)
         return stored
+
+    def refusal(self, key: str) -> str:
+        """Say whose model :meth:`find` does not give though there is one, and why, in few words."""
+        reason = self._refused[key][1]
+        return f"{key}: {reason}"[:_LONGEST].encode("utf-8", "replace").decode()
 
     def identities(self) -> list[dict[str, Any]]:
         """Return what the newest trainings saw of users' numbers and names, the newest first."""
@@ -133,7 +144,7 @@ def _load(files: Files, key: str, file: Common) -> Stored:
     """Read a model as the local store does, and check it all over."""
     model = UserModel.from_bytes(_content(files, file), f"Model {file.file}")
     if model.card.user != key:
-        raise ModelRefused(f"Model {file.file} is refused: it is {model.card.user!r}'s.")
+        raise ModelRefused(f"Model {file.file} is refused: it is of the user {model.card.user!r}.")
     return Stored(_version(file), model)
 
 

@@ -18,25 +18,36 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _BUFFER = 1 << 18
+# A named pipe would be waited for, until somebody writes to it.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _GONE = frozenset({ENOENT, ENOTDIR})
 _CLOSED = frozenset({EACCES, EPERM, EISDIR, ELOOP, ENAMETOOLONG, ENXIO})
 """What another try will not change: the file is passed over. Anything else (a disk, a network) ends the batch."""
 
 
-def open_log(address: str) -> BinaryIO:
+def open_log(address: str, root: str | None = None) -> BinaryIO:
     """Open a file by its address as Spark writes it in a table: without any escapes.
+
+    Parameters
+    ----------
+    address
+        Such as ``file:/srv/in/web.log``.
+    root
+        Directory that it must be in, of this machine; below it no link is followed. None to follow them all.
 
     Raises
     ------
     LogMissing
         It is gone.
     LogUnreadable
-        It may not be read, or is no regular file.
+        It may not be read, is no regular file, or is reached by a link.
     StateError
         It cannot be read now; the batch is to be tried again.
     """
     if address.startswith("file:"):
-        return BufferedReader(_Steady(_local(f"/{address.removeprefix('file:').lstrip('/')}"), address), _BUFFER)
+        return BufferedReader(
+            _Steady(_local(f"/{address.removeprefix('file:').lstrip('/')}", root), address), _BUFFER
+        )
     scheme, _, rest = address.partition("://")
     place, _, name = rest.partition("/")
     try:
@@ -45,10 +56,9 @@ def open_log(address: str) -> BinaryIO:
         raise LogMissing(f"{address} is gone.") from error
 
 
-def _local(path: str) -> BinaryIO:
+def _local(path: str, root: str | None) -> BinaryIO:
     try:
-        # A named pipe would be waited for, until somebody writes to it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, _FLAGS) if root is None else _below(root, path)
     except OSError as error:
         if error.errno in _GONE:
             raise LogMissing(f"{path} is gone.") from error
@@ -61,6 +71,23 @@ def _local(path: str) -> BinaryIO:
         os.close(descriptor)
         raise LogUnreadable(f"{path} is no regular file.")
     return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def _below(root: str, path: str) -> int:
+    """Open a file, and each directory on the way from the root, without following a link."""
+    within = root.rstrip("/") + "/"
+    *folders, name = path.removeprefix(within).split("/")
+    if not path.startswith(within) or ".." in folders:
+        raise LogUnreadable(f"{path} is not in {root}.")
+    held = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder in folders:
+            inner = os.open(folder, _FLAGS | os.O_NOFOLLOW, dir_fd=held)
+            os.close(held)
+            held = inner
+        return os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=held)
+    finally:
+        os.close(held)
 
 
 @cache

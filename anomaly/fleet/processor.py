@@ -33,7 +33,8 @@ COUNTS = ("actions", "shown", "alarming", "strangers", "refused", "late")
 """What is counted of actions."""
 
 SCORED = "lines string, counts string"
-"""Table of what was scored: lines of JSON, many in one row, and ``COUNTS`` in one text.
+"""Table of what was scored: lines of JSON, many in one row, and ``COUNTS`` in one text, after which whose model is
+refused, and why.
 
 A table of pandas is made for each key, and each of its columns takes as long as five actions.
 """
@@ -63,11 +64,11 @@ _LEARNED = StructType([StructField("learned", BinaryType())])
 class ReadFiles:
     """Parses files: what ``mapInArrow`` is given. Spark carries it to the workers.
 
-    Where Spark has not given a file's content, the worker opens it itself.
+    Where Spark has not given a file's content, the worker opens it itself: as :func:`open_log` does in ``root``.
     """
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, order: Order, root: str | None = None) -> None:
+        self._order, self._root = order, root
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Take tables of files, and give tables of parcels."""
@@ -75,12 +76,12 @@ class ReadFiles:
         for batch in batches:
             columns = batch.column("path"), batch.column("modified"), batch.column("content")
             for row in zip(*columns, strict=True):
-                yield from tables(_file(here, *(value.as_py() for value in row)))
+                yield from tables(_file(here, self._root, *(value.as_py() for value in row)))
 
 
-def _file(here: Worker, path: str, modified: int, content: bytes | None) -> Iterator[Row]:
+def _file(here: Worker, root: str | None, path: str, modified: int, content: bytes | None) -> Iterator[Row]:
     try:
-        file = open_log(path) if content is None else BytesIO(content)
+        file = open_log(path, root) if content is None else BytesIO(content)
     except (LogMissing, LogUnreadable) as error:  # nothing will change that: the query goes on
         yield Row(None, None, MISSING if isinstance(error, LogMissing) else UNREADABLE, 1, path)
         return
@@ -167,16 +168,18 @@ class Processor(StatefulProcessor):
             strangers = len(actions)
         told = [score for score in outcome.scores if self._shown(score)]
         counts = len(actions), len(told), alarming(outcome.scores), strangers, outcome.refused, outcome.late
-        yield from _scored(told, counts)
+        figures = " ".join(map(str, counts))
+        if outcome.refused:
+            figures += f" {desk.models.refusal(name.removeprefix(MODEL))}"
+        yield from _scored(told, figures)
 
     def close(self) -> None:
         """Do nothing: what the process holds, the next task may use."""
 
 
-def _scored(told: Sequence[Score], counts: Sequence[int]) -> Iterator[pd.DataFrame]:
+def _scored(told: Sequence[Score], figures: str) -> Iterator[pd.DataFrame]:
     """Give lines by pieces; the counts come with the first."""
     pieces = [told[begin : begin + _LINES] for begin in range(0, len(told), _LINES)] or [[]]
     for number, piece in enumerate(pieces):
         lines = encode(piece).decode("ascii").rstrip("\n") if piece else None
-        figures = " ".join(map(str, counts)) if not number else None
-        yield pd.DataFrame({"lines": [lines], "counts": [figures]}, dtype=object)
+        yield pd.DataFrame({"lines": [lines], "counts": [figures if not number else None]}, dtype=object)

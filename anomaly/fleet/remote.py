@@ -20,6 +20,9 @@ _SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "wasbs": "abfss"}
 class Files(ABC):
     """Reads the files under one directory."""
 
+    address: str
+    """What people call it."""
+
     @abstractmethod
     def read(self, name: str) -> bytes:
         """Return a file's content.
@@ -43,6 +46,7 @@ class LocalFiles(Files):
     """A directory of this machine, with the checks of :mod:`anomaly.trust`."""
 
     def __init__(self, directory: Path) -> None:
+        self.address = str(directory)
         self._directory = directory
 
     def read(self, name: str) -> bytes:
@@ -65,7 +69,7 @@ class RemoteFiles(Files):
         from pyarrow import fs  # noqa: PLC0415 - only where it is needed
 
         scheme, _, rest = address.partition("://")
-        self._address = address
+        self.address = address
         try:
             self._system, self._root = fs.FileSystem.from_uri(f"{_SCHEMES.get(scheme, scheme)}://{rest}")
         except (ValueError, OSError) as error:
@@ -86,9 +90,9 @@ class RemoteFiles(Files):
 
         found = self._asked(lambda: self._system.get_file_info(f"{self._root}/{name}"))
         if found.type != fs.FileType.File:
-            raise FileNotFoundError(f"{self._address}/{name}")
+            raise FileNotFoundError(f"{self.address}/{name}")
         if found.size > MAX_BYTES:
-            raise ModelRefused(f"{self._address}/{name} is larger than a model can be ({found.size:,} bytes).")
+            raise ModelRefused(f"{self.address}/{name} is larger than a model can be ({found.size:,} bytes).")
         return found.size, found.mtime_ns
 
     def _asked(self, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -97,7 +101,7 @@ class RemoteFiles(Files):
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise StateError(f"The model store {self._address} cannot be read: {error}.") from error
+            raise StateError(f"The model store {self.address} cannot be read: {error}.") from error
 
 
 def open_files(address: str) -> Files:

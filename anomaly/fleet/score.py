@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from anomaly.errors import ConfigError
 from anomaly.fleet.addresses import address_kind, check_client, topic
+from anomaly.fleet.claim import claim
+from anomaly.fleet.links import missing
 from anomaly.fleet.models import Models
+from anomaly.fleet.places import check_private, is_mounted, local_folder, path_of, place
 from anomaly.fleet.remote import open_files
 from anomaly.fleet.worker import Order
 from anomaly.sinks.http_post import receiver
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
@@ -22,11 +28,12 @@ FILES = 1000
 """Files of one batch."""
 
 NAMED = 10
-"""Files of a batch that are named where they were not read, or not to their end; all are counted."""
+"""Files of a batch that are named where they were not read, or not to their end, and models that are refused."""
 
 NAME = "anomaly"
 """The query's name."""
 
+_UMASK = "fs.permissions.umask-mode"
 _PARTS = "spark.sql.shuffle.partitions"
 
 _PROVIDER = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
@@ -53,8 +60,8 @@ def check(asked: Asked) -> None:
     ------
     ConfigError
         An address is of no kind that is known.
-    ModelRefused, StateError
-        There are no models at the address.
+    UnknownUser, ModelRefused, StateError
+        There are no models at the address, or none that can be used.
     """
     for address in (asked.source, asked.to):
         kind = address_kind(address)
@@ -69,13 +76,69 @@ def check(asked: Asked) -> None:
     Models(open_files(asked.order.models))
 
 
-def start(spark: SparkSession, asked: Asked) -> StreamingQuery:
-    """Start the query."""
+def log_folder(spark: SparkSession, asked: Asked) -> Path | None:
+    """Return the directory of logs, where it is one of this machine's."""
+    return local_folder(asked.source, spark) if address_kind(asked.source) == "files" else None
+
+
+def start(spark: SparkSession, asked: Asked, say: Callable[[str], None] = lambda _: None) -> StreamingQuery:
+    """Start the query.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    asked
+        What is asked for.
+    say
+        Told what a person should know.
+
+    Raises
+    ------
+    ConfigError
+        The checkpoint, or the directory of scores, is another query's.
+    StateRefused, StateError
+        The checkpoint is not to be trusted, or cannot be used.
+    LogMissing
+        There are no logs.
+    """
+    from pyspark.errors import AnalysisException  # noqa: PLC0415 - only with the extra
+
     from anomaly.fleet.sink import write_to  # noqa: PLC0415 - pyspark is loaded by now
 
+    _take(spark, asked, say)
     _settle(spark)
-    scored = score(parse(spark, asked), asked.order)
+    try:
+        scored = score(parse(spark, asked), asked.order)
+    except AnalysisException as error:
+        if error.getCondition() != "PATH_NOT_FOUND":
+            raise
+        raise missing(asked.source) from error
     return write_to(scored, asked).queryName(NAME).start()
+
+
+def _take(spark: SparkSession, asked: Asked, say: Callable[[str], None]) -> None:
+    """See that checkpoint and output are this query's; those of this machine are for their owner alone."""
+    files = address_kind(asked.to) == "files"
+    folder = local_folder(asked.checkpoint, spark)
+    if folder is not None:
+        check_private(folder, "--checkpoint")
+    checkpoint = place(asked.checkpoint, spark)
+    if checkpoint is not None:  # else it can be reached through Spark Connect alone
+        claim(_absolute(spark, asked), checkpoint, place(asked.to, spark) if files else None, say)
+
+
+def _absolute(spark: SparkSession, asked: Asked) -> Asked:
+    """Return what is asked for, with directories of this machine as absolute paths."""
+
+    def absolute(address: str) -> str:
+        folder = local_folder(address, spark) if address_kind(address) == "files" else None
+        return address.rstrip("/") if folder is None else str(folder)
+
+    order = asked.order._replace(models=absolute(asked.order.models))
+    return asked._replace(
+        source=absolute(asked.source), to=absolute(asked.to), checkpoint=absolute(asked.checkpoint), order=order
+    )
 
 
 def _settle(spark: SparkSession) -> None:
@@ -88,6 +151,19 @@ def _settle(spark: SparkSession) -> None:
     # Spark looks at a batch's files once more before it reads them, by a task for each, which costs more than to
     # read them: by as many tasks as there are parts it costs little.
     spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", _parts(spark))
+    _keep_private(spark)
+
+
+def _keep_private(spark: SparkSession) -> None:
+    """Let files be for their owner alone unless somebody said otherwise: Hadoop has an umask of its own, 022."""
+    context = getattr(spark, "_sc", None)
+    if context is not None and context.getConf().get(f"spark.hadoop.{_UMASK}") is not None:
+        return
+    spark.conf.set(_UMASK, "077")
+    jvm = getattr(spark, "_jvm", None)
+    if jvm is not None:  # the file system that Java has used already goes by what was set when it first did
+        configuration = spark._jsc.hadoopConfiguration()  # noqa: SLF001 - pyspark has no other way to Hadoop
+        jvm.org.apache.hadoop.fs.FileSystem.getLocal(configuration).getConf().set(_UMASK, "077")
 
 
 def _parts(spark: SparkSession) -> str:
@@ -120,23 +196,14 @@ def parse(spark: SparkSession, asked: Asked) -> DataFrame:
     )
     named = files.withColumn("modified", f.unix_micros("modificationTime"))
     nothing = f.lit(None).cast("binary").alias("content")
-    if _is_mounted(spark, asked.source):
+    root = None
+    if is_mounted(asked.source, spark):
+        root = str(path_of(asked.source))
         chosen = named.select("path", "modified", nothing)
     else:  # Spark's way to it is the surer one, but it knows whole files alone
         small = named.where(f.col("length") <= LARGEST).select("path", "modified", "content")
         chosen = small.union(named.where(f.col("length") > LARGEST).select("path", "modified", nothing))
-    return chosen.mapInArrow(ReadFiles(asked.order), PARSED)
-
-
-def _is_mounted(spark: SparkSession, source: str) -> bool:
-    """Say whether a source is a directory that workers can open; a bare path is where Hadoop's default is."""
-    if ":" in source.partition("/")[0]:
-        return source.startswith("file:")
-    jvm = getattr(spark, "_jvm", None)  # there is none with Spark Connect
-    if jvm is None:
-        return False
-    configuration = spark._jsc.hadoopConfiguration()  # noqa: SLF001 - pyspark has no other way to Hadoop
-    return str(jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri(configuration).getScheme()) == "file"
+    return chosen.mapInArrow(ReadFiles(asked.order, root), PARSED)
 
 
 def score(parsed: DataFrame, order: Order) -> DataFrame:
@@ -154,7 +221,8 @@ def score(parsed: DataFrame, order: Order) -> DataFrame:
     scored = rows.groupBy("key").transformWithStateInPandas(
         Processor(order), outputStructType=SCORED, outputMode="Append", timeMode="None"
     )
-    parts = f.split("counts", " ")
+    parts = f.split("counts", " ", len(COUNTS) + 1)
     counts = [f.sum(parts[place].cast("long")).alias(name) for place, name in enumerate(COUNTS)]
-    counted = scored.observe("scored", *counts)
+    refusals = f.slice(f.sort_array(f.collect_set(f.get(parts, f.lit(len(COUNTS))))), 1, NAMED).alias("refusals")
+    counted = scored.observe("scored", refusals, *counts)
     return counted.where("lines is not null").select("lines")

@@ -148,6 +148,13 @@ class HadoopStorage(Storage):
                 self._system.delete(temporary, False)  # noqa: FBT003 - Java's: this alone
             raise _unwritable(self.uri, _first_line(error)) from error
 
+    def exists(self, name: str) -> bool:
+        """Say whether there is a file or directory of that name."""
+        try:
+            return bool(self._system.exists(self._path(name)))
+        except Exception as error:  # py4j's
+            raise ModelRefused(f"{self.uri}/{name} cannot be looked up: {_first_line(error)}.") from error
+
     def _path(self, name: str) -> Any:  # noqa: ANN401 - Java's
         return self._hadoop.fs.Path(f"{self.uri}/{name}" if name else f"{self.uri}/")
 

@@ -13,7 +13,7 @@ def test_a_batch_is_told_as_one_row() -> None:
     """A batch's row says what was scored, what was skipped and why, and how fast that was; nothing is None."""
     observed: dict[str, dict[str, Any]] = {
         "parsed": {"actions": 50, "not_json": 2, "empty": None, "files": ["missing_file file:/in/a"]},
-        "scored": {"actions": 50, "shown": 3, "late": None},
+        "scored": {"actions": 50, "shown": 3, "late": None, "refusals": ["bob: cut"]},
     }
     row = batch_row(4, "2026-11-02T02:13:44.000Z", 2000, observed, 9)
     assert row == {
@@ -26,6 +26,7 @@ def test_a_batch_is_told_as_one_row() -> None:
         "late": 0,
         "skipped": {"not_json": 2},
         "files": ["missing_file file:/in/a"],
+        "refusals": ["bob: cut"],
         "state": 9,
     }
 

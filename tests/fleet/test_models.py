@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,18 @@ from typing import Any
 
 import pytest
 
-from anomaly.errors import ModelRefused
+from anomaly.errors import ModelRefused, UnknownUser
 from anomaly.fleet.models import REFRESH, Models
 from anomaly.fleet.remote import Files, LocalFiles, RemoteFiles, open_files
 
 Writer = Callable[[Path, dict[str, Any]], None]
+WHY = {
+    "content": "not the one that the manifest names",
+    "digest": "not the one that the manifest names",
+    "other": "it is of the user 'bob'",
+    "gone": "is gone",
+    "link": "cannot be opened",
+}
 
 
 class Clock:
@@ -102,6 +110,7 @@ def test_a_model_that_is_not_the_one_is_refused(fleet_models: Path, manifest_wri
         file.symlink_to(fleet_models / "elsewhere")
     models = Models(LocalFiles(fleet_models))
     assert models.find("alice") is None
+    assert re.fullmatch(f"alice: .*{WHY[harm]}.*", models.refusal("alice"))
     assert models.find("bob") is not None
     file.unlink(missing_ok=True)
     file.write_bytes(sound)
@@ -149,9 +158,13 @@ def test_a_manifest_that_is_cut_changes_nothing(fleet_models: Path, size: int) -
 
 
 def test_without_a_manifest_there_are_no_models(tmp_path: Path) -> None:
-    """Who names a directory without a manifest is told what makes one."""
-    with pytest.raises(ModelRefused, match="anomaly fleet train"):
-        Models(LocalFiles(tmp_path))
+    """Who names a directory without a manifest, none or a file is told which it is, and what makes one."""
+    (tmp_path / "file").touch()
+    for where in (tmp_path, tmp_path / "none", tmp_path / "file"):
+        with pytest.raises(
+            UnknownUser, match=rf"^{where} holds no models .* anomaly fleet train --from LOGS --models {where}$"
+        ):
+            Models(LocalFiles(where))
 
 
 def test_a_directory_that_anybody_may_write_is_refused(fleet_models: Path) -> None:

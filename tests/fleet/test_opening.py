@@ -47,6 +47,29 @@ def test_what_is_no_file_is_passed_over(tmp_path: Path, name: str, error: type[E
         open_log(f"file:{tmp_path}/{name}")
 
 
+@pytest.mark.parametrize("name", ["link.log", "linked/a.log", "in/../../secret", "/secret", "in/pipe"])
+def test_no_link_leads_out_of_the_logs(tmp_path: Path, name: str) -> None:
+    """Below the directory of logs no link is followed, wherever it leads; the directory itself may be one."""
+    root = tmp_path / "root"
+    (root / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "secret").write_bytes(b"x\n")
+    (root / "in" / "deep" / "a.log").write_bytes(b"x\n")
+    (root / "link.log").symlink_to("in/deep/a.log")
+    (root / "linked").symlink_to("in/deep")
+    os.mkfifo(root / "in" / "pipe")
+    (tmp_path / "logs").symlink_to("root")
+    with open_log(f"file:{tmp_path}/logs/in/deep/a.log", f"{tmp_path}/logs") as file:
+        assert file.read() == b"x\n"
+    with open_log(f"file:{tmp_path}/secret", "/") as file:
+        assert file.read() == b"x\n"
+    address = f"file:{tmp_path}{name}" if name.startswith("/") else f"file:{root}/{name}"
+    with pytest.raises(LogUnreadable):
+        open_log(address, str(root))
+    for gone in ("gone", "in/gone/a.log", "in/deep/a.log/b"):
+        with pytest.raises(LogMissing):
+            open_log(f"file:{root}/{gone}", str(root))
+
+
 def test_trouble_that_passes_ends_the_batch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What may be otherwise at the next try is an error: nothing is passed over for it."""
 

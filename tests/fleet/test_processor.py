@@ -84,6 +84,18 @@ def test_what_is_not_shown_is_scored(fleet_models: Path, later: Later) -> None:
     assert tester.peekValueState("place", "m:alice") is not None
 
 
+def test_whose_model_is_refused_is_said(fleet_models: Path, later: Later) -> None:
+    """Behind the counts, as far as it goes: who it is, and why."""
+    file = fleet_models / "alice" / "1.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    own = [action for action in later(20, 5) if action.user == "alice"]
+    table = batch(TwsTester(Processor(order(fleet_models))), "m:alice", rows(own))
+    assert counted(table, "refused") == len(own)
+    assert [text.split(" ", len(COUNTS))[-1] for text in table["counts"]] == [
+        "alice: Model alice/1.safetensors is refused: it is not the one that the manifest names."
+    ]
+
+
 def test_strangers_need_no_state(fleet_models: Path, later: Later) -> None:
     """Who has no model is scored by what everyone does, and leaves nothing in the store."""
     tester = TwsTester(Processor(order(fleet_models)))

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from anomaly.cli_fleet_score import score
+from anomaly.errors import ConfigError, LogMissing
 from anomaly.osquery import Parser, Skipped
 from anomaly.scoring import Scorer
 from anomaly.sinks.ndjson import encode
@@ -20,7 +21,7 @@ from anomaly.store import Store
 
 pytest.importorskip("pyspark", reason="without the extra: pip install '.[fleet]'")
 
-from anomaly.fleet.score import Asked, _parts, start
+from anomaly.fleet.score import Asked, _keep_private, _parts, start
 from anomaly.fleet.worker import Order
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def test_a_log_scores_on_spark_as_it_does_locally(
         Order(str(fleet_models), "local", adapt=True, least=0.0),
     )
     # As of a store: the first file is read by Spark, and the others, which are larger, by the workers.
-    monkeypatch.setattr("anomaly.fleet.score._is_mounted", lambda *_: False)
+    monkeypatch.setattr("anomaly.fleet.score.is_mounted", lambda *_: False)
     monkeypatch.setattr("anomaly.fleet.score.LARGEST", 120_000)
     spark.conf.set("spark.sql.sources.binaryFile.maxLength", "120000")  # to read a larger one would be an error
     arrive(tmp_path / "in", "1.log", parts[0])
@@ -96,6 +97,12 @@ def test_a_log_scores_on_spark_as_it_does_locally(
     assert spark.conf.get("spark.sql.sources.parallelPartitionDiscovery.parallelism") == "2"  # parts, not files
     found = [json.loads(row.value) for row in spark.read.text(asked.to).collect()]
     rows = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
+    for place in (tmp_path / "out", tmp_path / "checkpoint"):  # Spark asks nobody's umask
+        assert {path for path in [place, *place.rglob("*")] if path.stat().st_mode & 0o077} == set()
+    with pytest.raises(ConfigError, match="holds the scores of the query whose checkpoint is"):
+        start(spark, asked._replace(checkpoint=str(tmp_path / "new")))
+    with pytest.raises(LogMissing, match="/gone is not there"):
+        start(spark, Asked(f"{tmp_path}/gone", f"{tmp_path}/out2", f"{tmp_path}/checkpoint2", asked.order))
 
     expected = locally(ocsvm_models, parts)
     assert len(found) == len(expected) == 1501
@@ -126,6 +133,17 @@ def test_parts_are_two_a_core_where_nobody_says(said: dict[str, str], parts: str
     )
     assert _parts(cast("SparkSession", session)) == parts
     assert set_so["spark.sql.shuffle.partitions"] == parts
+
+
+def test_who_wants_files_to_be_for_others_is_heard() -> None:
+    """Files are for their owner alone, unless Spark was told of another umask."""
+    name, set_so = "fs.permissions.umask-mode", dict[str, str]()
+    for said in ({f"spark.hadoop.{name}": "027"}, {}):
+        session = SimpleNamespace(
+            _sc=SimpleNamespace(getConf=lambda said=said: said), conf=SimpleNamespace(set=set_so.__setitem__)
+        )
+        _keep_private(cast("SparkSession", session))
+        assert set_so == ({} if said else {name: "077"})
 
 
 def test_a_worker_is_light(spark: SparkSession) -> None:

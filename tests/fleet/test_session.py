@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from pyspark import SparkContext
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession as Session
 
 from anomaly.errors import ConfigError, WorkerLost
-from anomaly.fleet.session import explained, session
+from anomaly.fleet.session import end_java, explained, session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,6 +34,20 @@ def test_without_java_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> Non
         ConfigError, match=r"^Spark does not start: \[JAVA_GATEWAY_EXITED\].*needs Java 17 \(JAVA_HOME\)\.$"
     ):
         session("fleet")
+
+
+@pytest.mark.parametrize(("begun", "how"), [(True, "terminate"), (False, "kill")])
+def test_java_is_ended(monkeypatch: pytest.MonkeyPatch, how: str, *, begun: bool) -> None:
+    """It may tidy up, but not amid its start, of whose end it would tell at length."""
+    done: list[str] = []
+    process = SimpleNamespace(terminate=lambda: done.append("terminate"), kill=lambda: done.append("kill"))
+    monkeypatch.setattr(SparkContext, "_gateway", SimpleNamespace(proc=process))
+    monkeypatch.setattr(SparkContext, "_active_spark_context", object() if begun else None)
+    end_java()
+    assert done == [how]
+    monkeypatch.setattr(SparkContext, "_gateway", None)  # before it was started, and with spark-submit
+    end_java()
+    assert done == [how]
 
 
 def test_a_job_that_fails_is_one_sentence(spark: SparkSession) -> None:
