@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from anomaly import option_types, options, terminal
 from anomaly.cli_fleet_score import score
+from anomaly.errors import AnomalyError, WorkerLost
 
-_NAMED = 5
+if TYPE_CHECKING:
+    from anomaly.fleet.train import Outcome
+
+_NAMED = 20
 
 
 @click.group()
@@ -67,6 +75,13 @@ fleet.add_command(score)
     show_default=True,
     help="Learn each user from so many actions at most, the newest; a worker needs some 1.6 kB for each.",
 )
+@click.option(
+    "--output",
+    "place",
+    metavar="FILE",
+    type=options.Place(),
+    help="Write what came of it to this file: spark-submit mixes standard output with all else that is said.",
+)
 @options.output_format
 def train(
     places: Sequence[str],
@@ -78,6 +93,7 @@ def train(
     seed: int,
     least: int,
     newest: int,
+    place: Path | None,
     output: str,
 ) -> None:
     """Learn every user in the logs of a fleet, and write a model of each.
@@ -91,43 +107,71 @@ def train(
       anomaly fleet train --from s3a://logs/osquery/ --models s3a://logs/models
       anomaly fleet train --from kafka://broker:9092/osquery --models /srv/models
     """
-    from anomaly.fleet.session import check_extra, explained, session
+    from anomaly.fleet.stopping import Stopped, until_stopped
 
-    check_extra()
+    def learn() -> Outcome:
+        from anomaly.fleet.session import check_extra, explained, session
 
-    from anomaly.detectors.interface import Algorithm
-    from anomaly.errors import WorkerLost
-    from anomaly.fleet.keys import Rule
-    from anomaly.fleet.train import Request, train
-    from anomaly.harvest import Period
+        check_extra()
 
-    asked = Request(
-        tuple(places), models, Algorithm(algorithm), Rule(rule), Period(since, until), seed, least, newest
-    )
-    with explained():
-        outcome = train(asked, session("anomaly fleet train"), terminal.say)
-    manifest = outcome.manifest
-    told = [*sorted(outcome.lost.items()), *sorted(manifest.failed.items() - outcome.lost.items())]
-    for key, reason in told[:_NAMED]:
-        terminal.say(f"{key}: no new model: {reason}")
-    if len(told) > _NAMED:
-        terminal.say(f"{len(told) - _NAMED:,} more have no new model; why is in {models}/manifest.json")
-    terminal.print_rows(
-        [
-            {
-                "version": manifest.version,
-                "new": outcome.made,
-                "failed": len(manifest.failed),
-                "models": len(manifest.models),
-                "background": manifest.background is not None,
-                "lines": outcome.lines,
-                "skipped": sum(outcome.skipped.values()),
-            }
-        ],
-        output,
-    )
+        from anomaly.detectors.interface import Algorithm
+        from anomaly.fleet.keys import Rule
+        from anomaly.fleet.train import Request, train
+        from anomaly.harvest import Period
+
+        asked = Request(
+            tuple(places), models, Algorithm(algorithm), Rule(rule), Period(since, until), seed, least, newest
+        )
+        with explained():
+            return train(asked, session("anomaly fleet train"), terminal.say)
+
+    with ExitStack() as stack:
+        file = stack.enter_context(place.open("w", encoding="utf-8")) if place is not None else None
+        try:
+            outcome = until_stopped(learn)
+        except Stopped:
+            _end()
+        _tell(outcome, models)
+        terminal.print_rows([_row(outcome)], output, file)
     if outcome.lost:
         raise WorkerLost(
             f"{len(outcome.lost):,} users could not be learned, {outcome.made:,} have new models. Why is said"
             " above, and in the manifest."
         )
+
+
+def _end() -> NoReturn:
+    """End now: Spark ends with this process, and would take its time to be asked to."""
+    from anomaly.fleet.session import hush
+
+    terminal.say("Stopped. The models in use are those that were; the same command begins anew.")
+    hush()
+    os._exit(AnomalyError.exit_code)
+
+
+def _row(outcome: Outcome) -> dict[str, object]:
+    manifest = outcome.manifest
+    return {
+        "version": manifest.version,
+        "new": outcome.made,
+        "failed": len(outcome.lost),
+        "too_few": len(manifest.too_few),
+        "models": len(manifest.models),
+        "background": manifest.background is not None,
+        "lines": outcome.lines,
+        "skipped": sum(outcome.skipped.values()),
+    }
+
+
+def _tell(outcome: Outcome, models: str) -> None:
+    """Say what a person should know besides the figures: errors by name, and all else as counts."""
+    lost = sorted(outcome.lost.items())
+    for key, reason in lost[:_NAMED]:
+        terminal.say(f"{key}: no new model: {reason}")
+    if len(lost) > _NAMED:
+        terminal.say(f"{len(lost) - _NAMED:,} more could not be learned; why is in {models}/manifest.json")
+    if outcome.manifest.too_few:
+        terminal.say(f"{len(outcome.manifest.too_few):,} have too few actions; who is in {models}/manifest.json")
+    if outcome.skipped:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(outcome.skipped.items()))
+        terminal.say(f"Skipped: {reasons}")

@@ -83,20 +83,19 @@ def watch() -> Watch:
     return progress
 
 
-def print_rows(rows: list[dict[str, Any]], output: str) -> None:
-    """Print a table, or a line of JSON each."""
-    _check_output()
+def print_rows(rows: list[dict[str, Any]], output: str, file: TextIO | None = None) -> None:
+    """Print a table, or a line of JSON each; to a file, where one is given."""
     if output == "json":
-        for row in rows:
-            click.echo(json.dumps(row))
+        print_lines((json.dumps(row) for row in rows), file)
         return
     from anomaly.overview import table
 
-    print_lines(table(rows))
+    print_lines(table(rows), file)
 
 
-def print_lines(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
     """Print lines that are safe to show."""
-    _check_output()
+    if file is None:
+        _check_output()
     for line in lines:
-        click.echo(line)
+        click.echo(line, file=file)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LOGS = 100
 """Logs whose ends are looked up for the models' cards: of more, nobody goes on from there."""
 
+LONGEST = 8 << 20
+"""Longest line, in bytes, that is counted as too long: the JVM holds it some times over, for each core."""
+
 _ARCHIVE = "(?:" + "|".join(map(re.escape, COMPRESSED)) + ")$"
 
 
@@ -68,8 +71,8 @@ def _read_files(spark: SparkSession, paths: list[str]) -> Inputs:
     from pyspark.sql import functions as f  # noqa: PLC0415 - the same
 
     reader = spark.read.option("recursiveFileLookup", True).option("lineSep", "\n")  # noqa: FBT003 - Spark's
-    # A line that is too long is not even held by the JVM; its own newline counts too.
-    reader = reader.option("mapreduce.input.linerecordreader.line.maxlength", MAX_LINE + 2)
+    # What is longer is not even held by the JVM, which passes it over without a word.
+    reader = reader.option("mapreduce.input.linerecordreader.line.maxlength", LONGEST)
     try:
         text = reader.text(paths)
         files = text.inputFiles()
@@ -86,7 +89,7 @@ def _read_files(spark: SparkSession, paths: list[str]) -> Inputs:
         _path(path),
         f.col("_metadata.file_block_start").alias("block"),
         f.monotonically_increasing_id().alias("line"),  # within a block: as it was read
-        f.col("value").cast("binary").alias("value"),
+        f.substring(f.col("value").cast("binary"), 1, MAX_LINE + 1).alias("value"),  # too long: that is enough
     )
     whole = spark.read.format("binaryFile").option("recursiveFileLookup", True).load(paths)  # noqa: FBT003
     archives = whole.where(name.rlike(_ARCHIVE)).select(_path(path), name.alias("name"), "content")

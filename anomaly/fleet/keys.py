@@ -8,8 +8,8 @@ from enum import StrEnum
 from heapq import heapify, heapreplace, nsmallest
 from typing import NamedTuple
 
+from anomaly.fleet.names import bare, is_machine, is_nameless, specific
 from anomaly.harvest import MIN_ACTIONS
-from anomaly.identity import NAMELESS, keys
 
 PARTS = 4096
 """Most parts that the keys are dealt out to: a task of Spark's costs the driver some milliseconds."""
@@ -66,25 +66,23 @@ class Key(NamedTuple):
 
 
 def name(actors: Iterable[Actor], rule: Rule) -> list[Key]:
-    """Give each user the key of a model, sorted by name.
-
-    Where two users come to one key (``a@b`` of host ``c``, and ``a`` of host ``b@c``), which only happens on
-    purpose, the one with more actions has it.
-    """
-    found: dict[str, list[tuple[Actor, ...]]] = {}
+    """Give each user the key of a model, sorted by name; as :func:`anomaly.fleet.reading.keys_by` finds it."""
+    found: dict[str, tuple[Actor, ...]] = {}
     for user, group in _by_user(actors).items():
-        if rule is Rule.USER and not user.startswith(NAMELESS):
-            found.setdefault(user, []).append(tuple(group))
+        if rule is Rule.USER and not is_nameless(user):
+            found[bare(user)] = tuple(group)
             continue
-        large = [actor for actor in group if actor.actions >= MIN_ACTIONS]
-        plain = max(group, key=lambda actor: actor.actions) if rule is Rule.LOCAL and len(large) < 2 else None
+        plain = None if is_nameless(user) else _plain(group, rule)
         for actor in group:
-            bare = actor is plain or user.startswith(NAMELESS)
-            found.setdefault(user if bare else keys(actor.host, user)[0], []).append((actor,))
-    return [
-        max((Key(key, group) for group in groups), key=lambda chosen: chosen.actions)
-        for key, groups in sorted(found.items())
-    ]
+            alone = actor is plain or is_machine(user, actor.host)
+            found[bare(user) if alone else specific(user, actor.host)] = (actor,)
+    return [Key(key, found[key]) for key in sorted(found)]
+
+
+def _plain(group: Sequence[Actor], rule: Rule) -> Actor | None:
+    """Return which of a name's users keeps the name alone: with most actions, unless several hosts have enough."""
+    large = [actor for actor in group if actor.actions >= MIN_ACTIONS]
+    return max(group, key=lambda actor: actor.actions) if rule is Rule.LOCAL and len(large) < 2 else None
 
 
 def deal(chosen: Sequence[Key], most: int = PARTS) -> dict[str, int]:
@@ -109,7 +107,7 @@ def crowd(chosen: Iterable[Key], seed: int) -> list[Key]:
 
     A machine itself is nobody to be like. Equal keys and seeds give equal users, however Spark deals them out.
     """
-    people = [key for key in chosen if not key.name.startswith(NAMELESS) and key.learnable >= MIN_ACTIONS]
+    people = [key for key in chosen if not is_nameless(key.name) and key.learnable >= MIN_ACTIONS]
     return sorted(nsmallest(CROWD, people, key=lambda key: _lot(key.name, seed)))
 
 

@@ -57,7 +57,9 @@ class Manifest(msgspec.Struct, frozen=True):
     """By key: ``alice``, or ``alice@web``; also those that earlier trainings made and the last one did not."""
     background: Common | None = None
     failed: dict[str, str] = {}
-    """Keys of which the last training made no model, and why; they may have an earlier one."""
+    """Keys that the last training could not learn, and why; they may have an earlier model."""
+    too_few: dict[str, str] = {}
+    """Keys whose actions did not suffice for the last training; they may have an earlier model."""
     schema: int = SCHEMA
 
     def to_bytes(self) -> bytes:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple
 
+from anomaly.fleet.names import bare, is_machine, is_nameless, specific
 from anomaly.fleet.parcel import Entry, Parcel, pack
-from anomaly.identity import NAMELESS, Identities
+from anomaly.identity import Identities
 from anomaly.osquery import Action, Parser, Skipped, SkipReason
 from anomaly.sources.compressed import BROKEN, COMPRESSED, decompressor_of
 from anomaly.sources.interface import MAX_LINE, Line
@@ -185,22 +186,22 @@ def keys_by(kind: str, names: Iterable[str]) -> Key:
     ----------
     kind
         ``local`` as a local run does: ``user@host`` where there is a model of that name, else ``user``.
-        ``user``: one model across hosts. ``host``: one for each host and user; rows that name nobody are of a host
-        by their user's name already.
+        ``user``: one model across hosts. ``host``: one for each host and user. Rows that name nobody are of a host
+        by their user's name already. How keys are written: :mod:`anomaly.fleet.names`.
     names
         The models there are; actions of all others share :data:`STRANGERS` keys, since they need no state.
     """
     known = frozenset(names)
 
     def key(host: str, user: str) -> str:
-        specific = f"{user}@{host}"
-        if kind != "user" and specific in known:
-            return f"{MODEL}{specific}"
-        if (kind != "host" or user.startswith(NAMELESS)) and user in known:
-            return f"{MODEL}{user}"
-        number = int.from_bytes(
-            hashlib.blake2b(specific.encode("utf-8", "replace"), digest_size=2).digest(), "big"
-        )
+        own = specific(user, host)
+        if (kind != "user" or is_nameless(user)) and own in known:
+            return f"{MODEL}{own}"
+        if is_machine(user, host) or (kind != "host" and not is_nameless(user)):
+            name = bare(user)
+            if name in known:
+                return f"{MODEL}{name}"
+        number = int.from_bytes(hashlib.blake2b(own.encode("utf-8", "replace"), digest_size=2).digest(), "big")
         return f"{STRANGER}{number % STRANGERS}"
 
     return key

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from anomaly.detectors.interface import Algorithm
-from anomaly.errors import ConfigError, LogEmpty, StoreUnwritable, TooLittleData
+from anomaly.errors import ConfigError, LogEmpty, StoreUnwritable, TooLittleData, WorkerLost
 from anomaly.fleet.dealing import PLACE, actors_of, counts, dealt, few_pairs, kept, resolve, table_of, within
 from anomaly.fleet.inputs import ends, read
 from anomaly.fleet.keys import Actor, Key, Rule, crowd, deal, name
@@ -74,6 +74,8 @@ def train(asked: Request, spark: SparkSession, say: Say = lambda _: None) -> Out
         The logs are not there, or hold no action.
     TooLittleData
         Of nobody there is enough to learn from.
+    WorkerLost
+        Nobody could be learned; the manifest stays as it is.
     ModelRefused, StoreUnwritable
         The store's manifest must not be believed, or the store cannot be written.
     """
@@ -102,13 +104,16 @@ def train(asked: Request, spark: SparkSession, say: Say = lambda _: None) -> Out
         rows.unpersist()
     models = {_key(row): Entry(row.file, row.sha256, row.actions, row.last) for row in taught if not row.error}
     lost = {_key(row): row.error for row in taught if row.error}
+    if not models:
+        raise WorkerLost(_in_vain(lost))
     earlier = Manifest(version, asked.algorithm.value) if before is None else before
     manifest = Manifest(
         version,
         asked.algorithm.value,
         {**earlier.models, **models},
         common or earlier.background,
-        {**short, **lost},
+        lost,
+        short,
     )
     _publish(store, before, manifest)
     return Outcome(manifest, len(models), lost, lines, skipped, {_key(row): row.seconds for row in taught})
@@ -169,6 +174,11 @@ def _nobody(asked: Request, lines: int, failed: dict[str, str]) -> str:
     if failed:
         return f"None of the {len(failed):,} users in {places} has enough actions. Give more logs with --from."
     return f"{places} has {lines:,} lines, and none of them is an action in the period that was asked for."
+
+
+def _in_vain(lost: dict[str, str]) -> str:
+    (key, reason), *_ = sorted(lost.items())
+    return f"None of {len(lost):,} users could be learned, and no model in use was changed. Of {key}: {reason}."
 
 
 def _background(

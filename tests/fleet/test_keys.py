@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly.fleet.keys import Actor, Key, Rule, crowd, deal, name
+from anomaly.fleet.reading import MODEL, keys_by
 
 
 def actor(host: str, user: str, actions: int = 600, first: int = 0) -> Actor:
@@ -47,9 +48,36 @@ def test_a_key_may_always_have_its_host_or_never() -> None:
 
 
 def test_two_users_never_share_a_model() -> None:
-    """A name that was made up to be another's key gets nothing of it."""
-    found = [actor("c", "a@b", 900), actor("b@c", "a", 600)]
-    assert name(found, Rule.HOST) == [Key("a@b@c", (found[0],))]
+    """Names that were made up to be another's key are written so that they are none."""
+    found = [actor("c", "a@b", 900), actor("b@c", "a", 600), actor("x", "a%40b", 600)]
+    assert list(names(name(found, Rule.HOST))) == ["a%2540b@x", "a%40b@c", "a@b%40c"]
+    stranger = [actor("web", "alice"), actor("db", "alice"), actor("..", "alice@web")]
+    assert list(names(name(stranger, Rule.LOCAL))) == ["alice%40web", "alice@db", "alice@web"]
+    assert list(names(name(stranger, Rule.USER))) == ["alice", "alice%40web"]
+
+
+def test_who_is_called_like_a_machine_elsewhere_is_not_that_machine() -> None:
+    """By whatever rule; rows of a host that name nobody are that host's alone."""
+    found = [actor("web", "host:web"), actor("evil", "host:web", 9000), actor("web@x", "host:web@x")]
+    for rule in Rule:
+        assert names(name(found, rule)) == {"host:web": 600, "host:web@evil": 9000, "host:web%40x": 600}
+
+
+_NAMES = st.lists(st.sampled_from(["a", "@", "%", "host:", "%40"]), max_size=4).map("".join)
+
+
+@given(st.dictionaries(st.tuples(_NAMES, _NAMES), st.integers(1, 2000), max_size=8), st.sampled_from(Rule))
+def test_scoring_finds_for_everyone_the_model_that_training_made(
+    found: dict[tuple[str, str], int], rule: Rule
+) -> None:
+    """And no two users of hosts have one key, unless one name over all hosts was asked for."""
+    actors = [actor(host, user, count) for (host, user), count in found.items()]
+    made = name(actors, rule)
+    finds = keys_by(rule.value, [key.name for key in made])
+    assert sorted(one for key in made for one in key.actors) == sorted(actors)
+    for key in made:
+        assert {finds(one.host, one.user) for one in key.actors} == {f"{MODEL}{key.name}"}
+        assert len(key.actors) == 1 or rule is Rule.USER
 
 
 @given(st.lists(st.integers(500, 10**6), min_size=1, max_size=60), st.integers(1, 20))

@@ -18,7 +18,7 @@ from anomaly.background import Background
 from anomaly.detectors import lstm_fit
 from anomaly.detectors.interface import Algorithm
 from anomaly.enrolment import Enrolment, enrol
-from anomaly.errors import ConfigError, LogEmpty, LogMissing, StoreUnwritable, TooLittleData
+from anomaly.errors import ConfigError, LogEmpty, LogMissing, StoreUnwritable, TooLittleData, WorkerLost
 from anomaly.fleet import train as room
 from anomaly.fleet.keys import Rule
 from anomaly.fleet.lessons import Learned, Lessons
@@ -27,6 +27,7 @@ from anomaly.fleet.storage import FolderStorage, HadoopStorage
 from anomaly.fleet.train import Outcome, Request, load, train
 from anomaly.harvest import Period, Watch
 from anomaly.model import UserModel
+from anomaly.sources.interface import MAX_LINE
 from anomaly.store import Store
 from tests.conftest import BEGIN, Event
 
@@ -77,7 +78,7 @@ def trained(
     parts = [b"".join(line + b"\n" for line in part) for part in (mixed[:third], mixed[third : 2 * third])]
     (log.parent / "r.log.2.zst").write_bytes(zstd.compress(parts[0]))
     (log.parent / "r.log.1.gz").write_bytes(gzip.compress(parts[1]))
-    log.write_bytes(b"\n".join([*mixed[2 * third :], b"no result"]))
+    log.write_bytes(b"\n".join([*mixed[2 * third :], b"x" * (MAX_LINE + 1), b"no result"]))
     spark.conf.set("spark.sql.files.maxPartitionBytes", "100000")  # the log itself is read in pieces
     outcome = train(asked(log.parent, folder / "models"), spark)
     return Trained(log, folder / "models", outcome)
@@ -123,9 +124,9 @@ def test_who_has_no_model_is_told_with_the_reason(trained: Trained) -> None:
     assert outcome.made == len(outcome.manifest.models) == 3
     assert list(outcome.lost) == ["erin"]
     assert outcome.manifest.failed["erin"].startswith("'erin' repeats the same few actions: only 50 of 500")
-    assert outcome.manifest.failed["mallory"] == "1 actions to learn from, and 500 are needed"
-    assert set(outcome.manifest.failed) == {"erin", "mallory"}
-    assert outcome.skipped == {"not_json": 1}
+    assert outcome.manifest.too_few["mallory"] == "1 actions to learn from, and 500 are needed"
+    assert (set(outcome.manifest.failed), set(outcome.manifest.too_few)) == ({"erin"}, {"mallory"})
+    assert outcome.skipped == {"not_json": 1, "too_long": 1}
     assert Manifest.from_bytes((trained.models / "manifest.json").read_bytes(), "it") == outcome.manifest
 
 
@@ -153,7 +154,7 @@ def test_training_again_adds_versions_and_then_moves_the_manifest(
         "bob": "bob/2.safetensors",
         "carol": "carol/1.safetensors",
     }
-    assert manifest.failed["carol"] == "519 actions to learn from, and 900 are needed"
+    assert manifest.too_few["carol"] == "519 actions to learn from, and 900 are needed"
     assert (models / "alice/1.safetensors").read_bytes() == (models / "alice/2.safetensors").read_bytes()
     assert load(FolderStorage(models)) == manifest
 
@@ -178,6 +179,25 @@ def test_who_kills_each_process_is_told_and_the_others_are_learned(
     assert outcome.lost == {"alice": f"{died} docs/fleet.md"}
     assert outcome.manifest.failed["alice"] == outcome.lost["alice"]
     assert list(outcome.manifest.models) == Store(tmp_path / "models").users() == ["bob"]
+
+
+class Vain(Lessons, frozen=True):
+    """Lessons of which nothing comes."""
+
+    def learn(self, learned: Learned) -> tuple[bytes, int]:
+        """Fail as where a package is missing."""
+        raise ImportError(f"no luck with {learned.key}")
+
+
+def test_where_nobody_can_be_learned_there_is_no_new_manifest(
+    trained: Trained, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ails them all is said, with the first of them."""
+    monkeypatch.setattr(room, "Lessons", Vain)
+    said = r"^None of 2 users could be learned, and no .* Of alice: ImportError: no luck with alice\.$"
+    with pytest.raises(WorkerLost, match=said):
+        train(asked(trained.log, tmp_path / "models"), spark)
+    assert not (tmp_path / "models" / "manifest.json").exists()
 
 
 class Hasty(Lessons, frozen=True):
