@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -107,9 +108,11 @@ def train(
       anomaly fleet train --from s3a://logs/osquery/ --models s3a://logs/models
       anomaly fleet train --from kafka://broker:9092/osquery --models /srv/models
     """
-    from anomaly.fleet.stopping import Stopped, until_stopped
+    from anomaly.fleet.stopping import attended
 
-    def learn() -> Outcome:
+    found: list[Outcome] = []
+
+    def learn(_stop: Event) -> None:  # which nothing looks at: until the end, nothing is in use
         from anomaly.fleet.session import check_extra, explained, session
 
         check_extra()
@@ -123,14 +126,14 @@ def train(
             tuple(places), models, Algorithm(algorithm), Rule(rule), Period(since, until), seed, least, newest
         )
         with explained():
-            return train(asked, session("anomaly fleet train"), terminal.say)
+            found.append(train(asked, session("anomaly fleet train"), terminal.say))
 
     with ExitStack() as stack:
         file = stack.enter_context(place.open("w", encoding="utf-8")) if place is not None else None
-        try:
-            outcome = until_stopped(learn)
-        except Stopped:
+        attended(learn, _end, 0)
+        if not found:  # it was asked to end, and has failed before it was ended
             _end()
+        (outcome,) = found
         _tell(outcome, models)
         terminal.print_rows([_row(outcome)], output, file)
     if outcome.lost:
@@ -141,11 +144,11 @@ def train(
 
 
 def _end() -> NoReturn:
-    """End now: Spark ends with this process, and would take its time to be asked to."""
-    from anomaly.fleet.session import hush
+    """End at once, whatever Spark does: until the manifest is written, nothing has changed."""
+    from anomaly.fleet.session import end_java
 
     terminal.say("Stopped. The models in use are those that were; the same command begins anew.")
-    hush()
+    end_java()
     os._exit(AnomalyError.exit_code)
 
 

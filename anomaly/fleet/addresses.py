@@ -56,6 +56,7 @@ def check_client() -> None:
     """Raise ConfigError where nothing can speak to Kafka."""
     if find_spec("confluent_kafka") is None:
         raise ConfigError(
-            "Kafka needs confluent-kafka: pip install 'osquery-anomaly[fleet-kafka]'; to read from it, Spark's own"
-            " connector does as well: spark-submit --packages org.apache.spark:spark-sql-kafka-0-10_2.13:4.3.0"
+            "Kafka needs confluent-kafka; in a clone of the project: pip install -r requirements-fleet.txt -e"
+            " '.[fleet-kafka]'. To read from it, Spark's own connector does as well: spark-submit --packages"
+            " org.apache.spark:spark-sql-kafka-0-10_2.13:4.3.0"
         )

@@ -52,35 +52,53 @@ def session(name: str) -> SparkSession:
     from pyspark.errors import PySparkException  # noqa: PLC0415 - the same
     from pyspark.sql import SparkSession  # noqa: PLC0415 - the same
 
-    is_ours = not _OTHERS & os.environ.keys() and SparkContext._active_spark_context is None  # noqa: SLF001
+    is_new = SparkContext._active_spark_context is None  # noqa: SLF001 - what asks for it makes one
+    is_ours = is_new and not _OTHERS & os.environ.keys()
     try:
         if is_ours:
             _start(name)
         spark = SparkSession.builder.appName(name).getOrCreate()
     except (PySparkException, Py4JError) as error:
         words = noise().last_words() if is_ours else ""
-        last = f" Its last words: {words}" if words else ""
+        last = f" Its last words: {words}." if words else ""
         raise ConfigError(
             f"Spark does not start: {_first_line(error)}{last} It needs Java 17 (JAVA_HOME)."
         ) from error
-    is_quiet = _quiet(spark)
+    is_quiet = is_new and _has_defaults(spark)
+    if is_quiet:
+        spark.sparkContext.setLogLevel("OFF")  # what is wrong with a worker is said in a sentence
     if is_ours:
         noise().release(told=not is_quiet)
     take_along(spark)
     check_workers(spark)
+    if is_quiet:
+        spark.sparkContext.setLogLevel("ERROR")
     return spark
 
 
-def hush() -> None:
-    """Have Spark say nothing of its end, which this process's own end brings about."""
-    from pyspark import SparkContext  # noqa: PLC0415 - only with the extra
+def end_java() -> None:
+    """End the Java that was started for this process, where there is one; nothing is waited for."""
+    noise().mute()  # it takes for failures what it is made to leave off
+    context = getattr(sys.modules.get("pyspark"), "SparkContext", None)  # an import might wait for another
+    process = getattr(getattr(context, "_gateway", None), "proc", None)
+    active = getattr(context, "_active_spark_context", None)
+    if process is None:  # it is spark-submit's, and ends after us
+        if active is not None:
+            telling = Thread(target=_silence, args=(active,), daemon=True)
+            telling.start()
+            telling.join(_PATIENCE)
+    elif active is None:
+        process.kill()  # amid its start it would end with a long account, and has nothing to tidy up
+    else:
+        process.terminate()
 
+
+def hush(spark: SparkSession) -> None:
+    """Let Spark say nothing from now on: what it is made to leave off it takes for failures."""
     noise().mute()
-    context = SparkContext._active_spark_context  # noqa: SLF001 - what asks for it makes one where there is none
-    if context is not None and _OTHERS & os.environ.keys():
-        telling = Thread(target=_silence, args=(context,), daemon=True)
-        telling.start()
-        telling.join(_PATIENCE)
+    context = getattr(spark, "_sc", None)  # there is none with Spark Connect
+    if context is not None:
+        context.setLogLevel("OFF")
 
 
 def _silence(context: SparkContext) -> None:
@@ -99,7 +117,7 @@ def _start(name: str) -> None:
     if not sys.stderr.isatty():
         conf.set("spark.ui.showConsoleProgress", "false")
     try:
-        gateway = launch_gateway(conf, {"stderr": noise()})
+        gateway = launch_gateway(conf, {"stderr": noise()})  # type: ignore[no-untyped-call]
     finally:
         noise().close()
     SparkContext(conf=conf, gateway=gateway)
@@ -113,17 +131,14 @@ def _check_java() -> None:
         raise ConfigError(f"Spark does not start: there is no java {where}. It needs Java 17 (JAVA_HOME).")
 
 
-def _quiet(spark: SparkSession) -> bool:
-    """Have Spark log errors only, where its own defaults rule; return whether they did."""
+def _has_defaults(spark: SparkSession) -> bool:
+    """Say whether nobody has said what Spark is to log."""
     context = getattr(spark, "_sc", None)  # there is none with Spark Connect
     if context is None or context.getConf().contains("spark.log.level"):
         return False
     log4j = context._jvm.org.apache.logging.log4j.LogManager  # noqa: SLF001 - pyspark has no other way to it
-    place = str(log4j.getContext(False).getConfiguration().getConfigurationSource().getLocation())  # noqa: FBT003
-    if not place.endswith(_DEFAULTS):
-        return False
-    context.setLogLevel("ERROR")
-    return True
+    place = log4j.getContext(False).getConfiguration().getConfigurationSource().getLocation()  # noqa: FBT003 - Java's
+    return str(place).endswith(_DEFAULTS)
 
 
 def end_java() -> None:
