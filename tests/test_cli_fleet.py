@@ -10,7 +10,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,6 +19,9 @@ from anomaly import cli
 from anomaly.detectors.interface import Algorithm
 from anomaly.fleet import session
 from anomaly.harvest import Period
+
+if TYPE_CHECKING:
+    from anomaly.fleet.train import Outcome
 
 WORDS = ("--from", "/logs", "--models", "/models", "-a", "OCSVM")
 DIGEST = "ab" * 32
@@ -105,7 +108,7 @@ def test_what_came_of_it_is_a_row_and_reasons(monkeypatch: pytest.MonkeyPatch, l
     assert result.exit_code == (12 if lost else 0)
 
 
-def outcome(lost: dict[str, str]) -> Any:  # noqa: ANN401 - of a room that needs the extra
+def outcome(lost: dict[str, str]) -> Outcome:
     """Give what comes of a training."""
     from anomaly.fleet.manifest import Entry, Manifest  # noqa: PLC0415 - only with the extra
     from anomaly.fleet.train import Outcome  # noqa: PLC0415 - the same

@@ -141,25 +141,6 @@ def _has_defaults(spark: SparkSession) -> bool:
     return str(place).endswith(_DEFAULTS)
 
 
-def end_java() -> None:
-    """End the Java that was started for this process, where there is one; nothing is waited for."""
-    context = getattr(sys.modules.get("pyspark"), "SparkContext", None)  # an import might wait for another
-    process = getattr(getattr(context, "_gateway", None), "proc", None)
-    if process is None:
-        return
-    if getattr(context, "_active_spark_context", None) is None:
-        process.kill()  # amid its start it would end with a long account, and has nothing to tidy up
-    else:
-        process.terminate()
-
-
-def hush(spark: SparkSession) -> None:
-    """Let Spark say nothing from now on: what it is made to leave off it takes for failures."""
-    context = getattr(spark, "_sc", None)  # there is none with Spark Connect
-    if context is not None:
-        context.setLogLevel("OFF")
-
-
 @contextmanager
 def explained() -> Iterator[None]:
     """Say in one sentence what Spark says in a hundred lines; those are in its own log.

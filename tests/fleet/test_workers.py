@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from subprocess import run
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -36,6 +38,18 @@ def test_workers_look_where_the_driver_looks(monkeypatch: pytest.MonkeyPatch) ->
     assert found("yarn") == {"PYTHONSAFEPATH": "1"}
     monkeypatch.setattr(anomaly, "__file__", "/usr/lib/python3/dist-packages/anomaly/__init__.py")
     assert found("local[2]") == {"PYTHONSAFEPATH": "1"}
+
+
+def test_a_clone_where_a_worker_is_started_is_not_taken_for_the_package(tmp_path: Path) -> None:
+    """Be it one without a package at its top, or another package of that name."""
+    (tmp_path / "anomaly").mkdir()
+    code = "import anomaly; print(anomaly.__file__)"
+    for name in (None, "__init__.py"):
+        if name is not None:
+            (tmp_path / "anomaly" / name).touch()
+        words = [sys.executable, "-c", code]
+        asked = run(words, cwd=tmp_path, env=found("local[2]"), capture_output=True, text=True, check=True)
+        assert asked.stdout == f"{anomaly.__file__}\n"
 
 
 def missing(_: object) -> NoReturn:
