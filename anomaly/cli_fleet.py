@@ -80,7 +80,7 @@ fleet.add_command(score)
     "--output",
     "place",
     metavar="FILE",
-    type=options.Place(),
+    type=option_types.Place(),
     help="Write what came of it to this file: spark-submit mixes standard output with all else that is said.",
 )
 @options.output_format

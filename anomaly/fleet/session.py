@@ -12,7 +12,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from anomaly.errors import ConfigError, WorkerLost
-from anomaly.fleet.noise import noise
+from anomaly.fleet.noise import mute, noise
 from anomaly.fleet.workers import check_workers, take_along
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def session(name: str) -> SparkSession:
 
 def end_java() -> None:
     """End the Java that was started for this process, where there is one; nothing is waited for."""
-    noise().mute()  # it takes for failures what it is made to leave off
+    mute()  # it takes for failures what it is made to leave off
     context = getattr(sys.modules.get("pyspark"), "SparkContext", None)  # an import might wait for another
     process = getattr(getattr(context, "_gateway", None), "proc", None)
     active = getattr(context, "_active_spark_context", None)
@@ -95,7 +95,7 @@ def end_java() -> None:
 
 def hush(spark: SparkSession) -> None:
     """Let Spark say nothing from now on: what it is made to leave off it takes for failures."""
-    noise().mute()
+    mute()
     context = getattr(spark, "_sc", None)  # there is none with Spark Connect
     if context is not None:
         context.setLogLevel("OFF")

@@ -59,7 +59,6 @@ def test_java_is_ended_or_silenced(monkeypatch: pytest.MonkeyPatch, how: str, *,
     monkeypatch.setattr(SparkContext, "_gateway", SimpleNamespace(proc=process))
     context = SimpleNamespace(setLogLevel=done.append)
     monkeypatch.setattr(SparkContext, "_active_spark_context", context if begun else None)
-    monkeypatch.setattr(room, "noise", lambda: SimpleNamespace(mute=lambda: None))
     room.end_java()
     assert done == [how]
     monkeypatch.setattr(SparkContext, "_gateway", None)  # before it was started, and with spark-submit
