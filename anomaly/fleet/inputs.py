@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
@@ -18,6 +19,8 @@ from anomaly.errors import LogEmpty, LogMissing, LogUnreadable
 from anomaly.fleet.addresses import address_kind
 from anomaly.fleet.kafka_table import read_topic
 from anomaly.fleet.lines import ROWS, from_archives, from_text
+from anomaly.fleet.links import Watch
+from anomaly.fleet.places import local_folder
 from anomaly.fleet.storage import folder
 from anomaly.sources.compressed import COMPRESSED
 from anomaly.sources.interface import MAX_LINE, Position
@@ -53,12 +56,14 @@ def read(spark: SparkSession, places: Sequence[str]) -> Inputs:
     Raises
     ------
     LogMissing, LogUnreadable, LogEmpty
-        A place is not there, may not be read, or holds no file and no message.
+        A place is not there, may not be read, or holds no file and no message; or a link to a directory.
     ConfigError
         An address of a topic is none.
     """
     topics = [place for place in places if address_kind(place) == "kafka"]
     paths = [place for place in places if place not in topics]
+    for place in filter(Path.is_dir, filter(None, (local_folder(path, spark) for path in paths))):
+        Watch(place)
     found = [_read_files(spark, paths)] if paths else []
     logs, files = (found[0].logs, found[0].files) if found else ((), 0)
     tables = [read_topic(spark, address, files + number) for number, address in enumerate(topics)]

@@ -18,7 +18,15 @@ from anomaly.background import Background
 from anomaly.detectors import lstm_fit
 from anomaly.detectors.interface import Algorithm
 from anomaly.enrolment import Enrolment, enrol
-from anomaly.errors import ConfigError, LogEmpty, LogMissing, StoreUnwritable, TooLittleData, WorkerLost
+from anomaly.errors import (
+    ConfigError,
+    LogEmpty,
+    LogMissing,
+    LogUnreadable,
+    StoreUnwritable,
+    TooLittleData,
+    WorkerLost,
+)
 from anomaly.fleet import train as room
 from anomaly.fleet.keys import Rule
 from anomaly.fleet.lessons import Learned, Lessons
@@ -257,6 +265,10 @@ def test_what_cannot_be_trained_says_what_to_do(spark: SparkSession, event: Even
     with pytest.raises(LogMissing, match=r"nothing cannot be read: .*PATH_NOT_FOUND"):
         train(asked(tmp_path / "nothing", tmp_path / "models"), spark)
     (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "again").symlink_to(".")
+    with pytest.raises(LogUnreadable, match=r"^.*/logs/again is a link to a directory"):
+        train(asked(tmp_path / "logs", tmp_path / "models"), spark)
+    (tmp_path / "logs" / "again").unlink()
     with pytest.raises(LogEmpty, match="holds no file"):
         train(asked(tmp_path / "logs", tmp_path / "models"), spark)
     (tmp_path / "logs" / "r.log").write_bytes(event())
