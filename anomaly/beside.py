@@ -17,7 +17,8 @@ import msgspec
 from anomaly.calibration import MAX_SCORE
 from anomaly.errors import StateError, StateRefused
 from anomaly.learned import EmbeddedKeeper, StoreKeeper
-from anomaly.sources.checkpoint import Checkpoint, checkpoint_name, peek, selection
+from anomaly.sources.checkpoint import Checkpoint, checkpoint_name, selection
+from anomaly.sources.checkpoint_file import peek
 from anomaly.store import Store
 
 

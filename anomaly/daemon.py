@@ -15,7 +15,8 @@ from anomaly.osquery import Action, Parser, Skipped
 from anomaly.records import Score
 from anomaly.scoring import Scoring
 from anomaly.sinks.interface import Sink
-from anomaly.sources.checkpoint import Checkpoint, CheckpointFile
+from anomaly.sources.checkpoint import Checkpoint
+from anomaly.sources.checkpoint_file import CheckpointFile
 from anomaly.sources.interface import Line, Source
 from anomaly.systemd import Notifier
 from anomaly.tally import Reports, Tally, counted

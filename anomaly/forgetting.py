@@ -22,7 +22,8 @@ from anomaly.alerts import Alerting
 from anomaly.errors import StateError, StateLocked, UnknownUser
 from anomaly.identity import capped, keys
 from anomaly.sinks import spool_edit
-from anomaly.sources.checkpoint import MAX_BYTES, Checkpoint, CheckpointFile
+from anomaly.sources.checkpoint import Checkpoint
+from anomaly.sources.checkpoint_file import MAX_BYTES, CheckpointFile
 from anomaly.statusfile import decode
 from anomaly.store import Store
 from anomaly.store_layout import encode_user

@@ -22,7 +22,8 @@ from anomaly.request import Again, Prediction
 from anomaly.response import Response
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import AlertSink, Sink
-from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_name, selection
+from anomaly.sources.checkpoint import Checkpoint, checkpoint_name, selection
+from anomaly.sources.checkpoint_file import CheckpointFile
 from anomaly.sources.interface import Source
 from anomaly.sources.stdin import STDIN
 from anomaly.spread import Spread

@@ -1,6 +1,6 @@
 """Files beside the checkpoints: which there are, read with the same distrust, written whole or not at all.
 
-What a checkpoint decides is weightier, and has a room of its own (:mod:`anomaly.sources.checkpoint`).
+What a checkpoint decides is weightier, and has a room of its own (:mod:`anomaly.sources.checkpoint_file`).
 """
 
 from __future__ import annotations

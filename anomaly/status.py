@@ -21,7 +21,8 @@ from anomaly.identity import keys
 from anomaly.lag import Lag, lag
 from anomaly.learned import Learned
 from anomaly.records import ModelRef
-from anomaly.sources.checkpoint import MAX_BYTES, checkpoint_name
+from anomaly.sources.checkpoint import checkpoint_name
+from anomaly.sources.checkpoint_file import MAX_BYTES
 from anomaly.sources.interface import Position
 from anomaly.statusfile import Snapshot, decode
 from anomaly.store import Store

@@ -17,7 +17,8 @@ from anomaly.prediction import prepare
 from anomaly.records import Score
 from anomaly.request import Prediction
 from anomaly.sinks.interface import Sink
-from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_name
+from anomaly.sources.checkpoint import Checkpoint, checkpoint_name
+from anomaly.sources.checkpoint_file import CheckpointFile
 from anomaly.sources.interface import Position
 
 if TYPE_CHECKING:

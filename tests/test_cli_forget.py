@@ -16,7 +16,8 @@ from anomaly import cli, feedback, suppression
 from anomaly.identity import Identities
 from anomaly.model import UserModel
 from anomaly.sinks.spool import Entry, Spool
-from anomaly.sources.checkpoint import Checkpoint, CheckpointFile
+from anomaly.sources.checkpoint import Checkpoint
+from anomaly.sources.checkpoint_file import CheckpointFile
 from anomaly.store import Store
 from anomaly.store_layout import encode_user
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from anomaly import cli
 from anomaly.cli_status import EXIT_BEHIND
-from anomaly.sources.checkpoint import CheckpointFile
+from anomaly.sources.checkpoint_file import CheckpointFile
 
 if TYPE_CHECKING:
     from tests.conftest import Event

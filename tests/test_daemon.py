@@ -23,7 +23,8 @@ from anomaly.osquery import Parser
 from anomaly.records import Score, Severity
 from anomaly.scoring import Scorer
 from anomaly.sinks.interface import Sink
-from anomaly.sources.checkpoint import Checkpoint, CheckpointFile
+from anomaly.sources.checkpoint import Checkpoint
+from anomaly.sources.checkpoint_file import CheckpointFile
 from anomaly.sources.interface import Line, Position, Source
 from anomaly.sources.stdin import StdinSource
 from anomaly.store import Store

@@ -9,7 +9,7 @@ import pytest
 
 from anomaly import state_files
 from anomaly.errors import StateError, StateRefused
-from anomaly.sources.checkpoint import CheckpointFile
+from anomaly.sources.checkpoint_file import CheckpointFile
 
 NAME = "osqueryd.results.log-0123456789abcdef"
 

@@ -11,7 +11,7 @@ import pytest
 
 from anomaly.ledger import held
 from anomaly.sinks.spool import Spool
-from anomaly.sources.checkpoint import CheckpointFile
+from anomaly.sources.checkpoint_file import CheckpointFile
 from anomaly.trust import distrust, make_private
 
 ME = os.geteuid()

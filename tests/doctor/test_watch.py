@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from anomaly.doctor.interface import State
-from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_name
+from anomaly.sources.checkpoint import Checkpoint, checkpoint_name
+from anomaly.sources.checkpoint_file import CheckpointFile
 from anomaly.sources.interface import Position
 from anomaly.sources.logfile import fingerprint
 

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from anomaly.errors import StateError, StateLocked, StateRefused
-from anomaly.sources.checkpoint import Checkpoint, CheckpointFile, checkpoint_name
+from anomaly.sources.checkpoint import Checkpoint, checkpoint_name
+from anomaly.sources.checkpoint_file import CheckpointFile
 from anomaly.sources.interface import Position
 
 SAVED = Checkpoint(
