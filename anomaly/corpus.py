@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from itertools import islice
+from functools import partial
+from heapq import merge
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anomaly.features.normalise import GROUP_NUMBERS, MAX_FIELDS, NAME_COLUMNS, USER_NUMBERS, normalise
 from anomaly.osquery import Action
 
-MAX_FIELDS = 24
-"""Columns of one action that are looked at, in the order of the line; osquery's widest tables have more."""
-
-IDENTITY_COLUMNS = frozenset({"username", "user", "auid"})
-"""Columns that say who acted: the model is already that user's."""
-
 Ints = NDArray[np.int64]
+
+_MOST_RAW = MAX_FIELDS + len(NAME_COLUMNS | USER_NUMBERS | GROUP_NUMBERS)
+_ASKED = ("auid", "uid", "euid", "gid", "pid", "target_path")  # what normalising asks for beside a column's value
 
 
 class Rows(NamedTuple):
@@ -42,6 +42,12 @@ class Rows(NamedTuple):
 class Corpus:
     """Grows by one action at a time; each distinct value is kept once, whatever the log's length.
 
+    Parameters
+    ----------
+    raw
+        Keep columns as the log has them: normalising needs the user's name, and the log has not shown it yet.
+        :meth:`merge` normalises them.
+
     Examples
     --------
     >>> corpus = Corpus()
@@ -50,7 +56,8 @@ class Corpus:
     ({('q', 'added'): 0}, {('q', 'name'): 0}, [{'ls': 0}])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, raw: bool = False) -> None:
+        self.raw = raw
         self.kinds: dict[tuple[str, str], int] = {}
         self.fields: dict[tuple[str, str], int] = {}
         self.values: list[dict[str, int]] = []
@@ -69,7 +76,7 @@ class Corpus:
         self._kind.append(self.kinds.setdefault((action.query, action.verb), len(self.kinds)))
         self.hosts.add(action.host)
         number = len(self._time) - 1
-        for column, value in informative(action.columns):
+        for column, value in (_kept(action) if self.raw else normalise(action)).items():
             field = self.fields.setdefault((action.query, column), len(self.fields))
             if field == len(self.values):
                 self.values.append({})
@@ -100,44 +107,52 @@ class Corpus:
         return digest.hexdigest()
 
     @classmethod
-    def merge(cls, corpora: Iterable[Corpus], most: int | None = None) -> Corpus:
+    def merge(cls, corpora: Iterable[Corpus], most: int | None = None, user: str = "") -> Corpus:
         """Merge what turned out to be one user, in the order of the log.
 
-        A log may show a number (``uid``) for a while before it shows the name that goes with it. With ``most``,
-        only so many of each corpus' last actions are taken.
+        A log may show a number (``uid``) for a while before it shows the name that goes with it: ``user``. With
+        ``most``, only so many of each corpus' last actions are taken.
         """
-        actions: list[tuple[int, Action]] = []
-        for corpus in corpora:
-            skipped = 0 if most is None else max(len(corpus) - most, 0)
-            actions += islice(corpus.actions(), skipped, None)
+        parts = [
+            islice(corpus.actions(user), 0 if most is None else max(len(corpus) - most, 0), None)
+            for corpus in corpora
+        ]
         merged = cls()
-        for order, action in sorted(actions, key=lambda entry: entry[0]):
+        for order, action in merge(*parts, key=lambda entry: entry[0]):
             merged.append(order, action)
         return merged
 
-    def actions(self) -> Iterable[tuple[int, Action]]:
+    def actions(self, user: str = "") -> Iterable[tuple[int, Action]]:
         """Yield the actions again, with their numbers in the log; only what was kept of them."""
+        host = min(self.hosts, default="")
+        rows = zip(self._order, self._time, self._baseline, self.distinct_rows(), strict=True)
+        for order, time, baseline, (_, query, verb, columns) in rows:
+            yield order, Action(time, host, user, query, verb, columns(), bool(baseline))
+
+    def distinct_rows(self) -> Iterable[tuple[tuple[int, ...], str, str, Callable[[], dict[str, str]]]]:
+        """Yield, for each action, a key that equal rows share, its query, its verb, and what makes its columns."""
         kinds, fields = list(self.kinds), list(self.fields)
         values = [list(table) for table in self.values]
-        host = min(self.hosts, default="")
-        pair = 0
-        for number, order in enumerate(self._order):
-            query, verb = kinds[self._kind[number]]
-            columns: dict[str, str] = {}
-            while pair < len(self._action) and self._action[pair] == number:
-                field = self._field[pair]
-                columns[fields[field][1]] = values[field][self._value[pair]]
+
+        def columns(key: tuple[int, ...]) -> dict[str, str]:
+            pairs = zip(key[1::2], key[2::2], strict=True)
+            return {fields[field][1]: values[field][value] for field, value in pairs}
+
+        pair, pairs = 0, len(self._action)
+        for number, kind in enumerate(self._kind):
+            begin = pair
+            while pair < pairs and self._action[pair] == number:
                 pair += 1
-            yield (
-                order,
-                Action(self._time[number], host, "", query, verb, columns, bool(self._baseline[number])),
-            )
+            both = zip(self._field[begin:pair], self._value[begin:pair], strict=True)
+            key = (kind, *chain.from_iterable(both))
+            yield key, *kinds[kind], partial(columns, key)
 
 
-def informative(columns: dict[str, str]) -> list[tuple[str, str]]:
-    """Give the columns worth looking at: at most ``MAX_FIELDS``, none that only says who acted."""
-    found = [(column, value) for column, value in columns.items() if column not in IDENTITY_COLUMNS]
-    return found[:MAX_FIELDS]
+def _kept(action: Action) -> dict[str, str]:
+    """Return the columns that :func:`normalise` may look at; a row may have any number of them."""
+    columns = action.columns
+    asked = {column: columns[column] for column in _ASKED if column in columns}
+    return dict(sorted(columns.items())[:_MOST_RAW]) | asked
 
 
 def day(time: int) -> str:

@@ -102,7 +102,11 @@ def harvest(
                     if end is None and period.until is not None and action.time >= period.until:
                         end = Position(line.file, line.offset)
                     if period.holds(action.time) and _may_be(action, user):
-                        found.setdefault((action.host, action.user), Corpus()).append(order, action)
+                        corpus = found.get((action.host, action.user))
+                        if corpus is None:
+                            corpus = Corpus(raw=action.user.startswith(NUMBER))
+                            found[action.host, action.user] = corpus
+                        corpus.append(order, action)
             read(sum(len(line.data) + 1 for line in batch))
         skipped.update({reason: n for reason, n in source.counters.items() if reason == "too_long"})
         ends.append(end or source.position)
@@ -177,7 +181,7 @@ def _name(found: dict[tuple[str, str], Corpus], parser: Parser) -> dict[str, Cor
         parts.setdefault(name, {}).setdefault(host, []).append(corpus)
     named = {}
     for name, hosts in parts.items():
-        merged = {host: _one(corpora) for host, corpora in hosts.items()}
+        merged = {host: _one(name, corpora) for host, corpora in hosts.items()}
         large = [host for host, corpus in merged.items() if len(corpus) >= MIN_ACTIONS]
         plain = max(merged, key=lambda host: len(merged[host])) if len(large) < 2 else None
         for host, corpus in merged.items():
@@ -185,8 +189,8 @@ def _name(found: dict[tuple[str, str], Corpus], parser: Parser) -> dict[str, Cor
     return dict(sorted(named.items()))
 
 
-def _one(corpora: list[Corpus]) -> Corpus:
-    return corpora[0] if len(corpora) == 1 else Corpus.merge(corpora)
+def _one(user: str, corpora: list[Corpus]) -> Corpus:
+    return corpora[0] if len(corpora) == 1 and not corpora[0].raw else Corpus.merge(corpora, user=user)
 
 
 def _distinct(logs: Sequence[Path], olddir: Path | None) -> list[Path]:

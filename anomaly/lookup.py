@@ -18,7 +18,7 @@ from anomaly.vocabulary import Head
 _CACHE = 4096
 """Unseen values remembered per column, so that a repeated one is resolved once."""
 
-Resolved = tuple[int, int, int]  # a value's token, bucket and mark
+Resolved = tuple[int, int]  # a value's token and mark
 """As the tokenizer gives them."""
 
 
@@ -93,7 +93,8 @@ class Shape:
     def __init__(self, spoken: list[str]) -> None:
         self.pick: Callable[[dict[str, str]], tuple[str, ...]] = _picker(spoken)
         """Gives the values of an action that its tokens depend on."""
-        self.known: dict[tuple[str, ...], Tokens] = {}
+        self.known: dict[tuple[str, str, tuple[str, ...]], Tokens] = {}
+        """By user, host and these values."""
 
 
 def _picker(columns: list[str]) -> Callable[[dict[str, str]], tuple[str, ...]]:

@@ -6,7 +6,11 @@ form that training knows (:mod:`anomaly.values`), and at last to "unknown in thi
 once take the same way in training, the fallbacks have counts: how often a column brings something new is
 learned from the data itself (Good 1953), column by column.
 
-Each token also has a bucket, a hash into a bag of fixed size (Weinberger et al. 2009) for the window model.
+Beside its tokens an action has features (:mod:`anomaly.features.levels`): hashes at several levels, which are
+counted.
+
+Before either is made, whatever says whose account it is is taken out of the row
+(:mod:`anomaly.features.normalise`).
 """
 
 from __future__ import annotations
@@ -20,19 +24,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.corpus import IDENTITY_COLUMNS, Corpus, Rows, informative
+from anomaly.corpus import Corpus, Rows
+from anomaly.features.levels import FeatureHasher, Features
+from anomaly.features.normalise import NAME_COLUMNS, normalise
 from anomaly.lookup import Column, Rare, Resolved, Shape, value_hash
 from anomaly.osquery import Action
-from anomaly.tokens import BUCKETS, Encoded, Tokens
+from anomaly.tokens import Encoded, Tokens
 from anomaly.vocabulary import Head
 from anomaly.vocabulary_fit import learn
-
-NEW_BUCKETS = 16
-"""Buckets that the values never seen share, for each form they fall back to.
-
-A window full of new values then looks like any other such window. Without the bound, what drifts in a user's own
-behaviour moves the window as far as a stranger does; in a bag of 256 buckets collisions bound it by accident.
-"""
 
 _ACTIONS = 1024
 """Actions remembered, of all kinds together."""
@@ -56,8 +55,7 @@ class Tokenizer:
     rare
         How often training saw a value that is no token of its own, by the value's hash.
     salt
-        Start of every hash. It comes from the training data, so that nobody who has not seen the data can
-        choose a name that shares a bucket with a harmless one.
+        Key of every hash. It comes from the training data.
     """
 
     def __init__(
@@ -68,15 +66,16 @@ class Tokenizer:
         self.rare = rare
         self.salt = salt
         self.size = heads[-1].stop
+        self._hasher = FeatureHasher(salt, silent)
         self._kinds: dict[tuple[str, str], Resolved] = {}
         self._columns: dict[str, dict[str, Column]] = {}
         for token, entry in enumerate(heads[0].tokens[1:], heads[0].start + 1):
             if not entry.exact:
                 continue
             query, _, verb = entry.text.rpartition(" ")
-            self._kinds[query, verb] = (token, self._bucket("", "", entry.text), 0)
+            self._kinds[query, verb] = (token, 0)
         for head in heads[1:]:
-            if head.column in IDENTITY_COLUMNS:
+            if head.column in NAME_COLUMNS:
                 raise ValueError(f"{head.column} says who acts and is no column to learn")
             self._columns.setdefault(head.query, {})[head.column] = Column(head)
         self._shapes: dict[tuple[str, ...], Shape] = {}
@@ -88,10 +87,20 @@ class Tokenizer:
         }
 
     @classmethod
-    def fit(cls, corpus: Corpus, rows: Rows, keep: NDArray[np.bool_] | None = None, salt: int = 0) -> Tokenizer:
-        """Build the vocabulary from the actions of ``rows`` for which ``keep`` holds (all by default)."""
+    def fit(
+        cls,
+        corpus: Corpus,
+        rows: Rows,
+        keep: NDArray[np.bool_] | None = None,
+        salt: int = 0,
+        silent: set[tuple[str, str]] | None = None,
+    ) -> Tokenizer:
+        """Build the vocabulary from the actions of ``rows`` for which ``keep`` holds (all by default).
+
+        ``silent`` are the columns whose values name nothing; by default the actions tell.
+        """
         keep = np.ones(len(rows.kind), dtype=bool) if keep is None else keep
-        found = learn(corpus, rows, keep)
+        found = learn(corpus, rows, keep, silent)
         rare = {
             value_hash(salt, *name, value): count
             for name, once in zip(found.names, found.rare, strict=True)
@@ -103,72 +112,76 @@ class Tokenizer:
         """Tokenise one action. Any query and any column work, also ones never seen."""
         columns = action.columns
         shape = self._shapes.get((action.query, action.verb, *columns)) or self._shape(action)
-        values = shape.pick(columns)
-        tokens = shape.known.get(values)
+        key = action.user, action.host, shape.pick(columns)
+        tokens = shape.known.get(key)
         if tokens is None:
-            tokens = self._encode(action)
-            if sum(map(len, values)) <= _LONGEST:
-                self._remember(shape, values, tokens)
+            tokens = self._encode(action.query, action.verb, normalise(action))
+            if sum(map(len, key[2])) <= _LONGEST:
+                self._remember(shape, key, tokens)
         return tokens
 
     def _shape(self, action: Action) -> Shape:
         """Return what is looked at in actions of this kind with these columns."""
         plan = self._plans.get(action.query, _NO_PLAN)
-        columns = [column for column, _ in informative(action.columns) if plan.get(column, _STRANGE) is not None]
-        shape = Shape([c for c in columns if c in plan or (action.query, c) not in self.silent])
+        # Columns of names say nothing themselves, but ``auid`` says which number is the user's own.
+        names = [
+            column
+            for column in action.columns
+            if plan.get(column, _STRANGE) is not None and (action.query, column) not in self.silent
+        ]
+        shape = Shape([*names, *(column for column in ("auid",) if column in action.columns)])
         key = action.query, action.verb, *action.columns
         if len(self._shapes) < _SHAPES and sum(map(len, key)) <= 8 * _LONGEST:
             self._shapes[key] = shape
         return shape
 
-    def _remember(self, shape: Shape, values: tuple[str, ...], tokens: Tokens) -> None:
+    def _remember(self, shape: Shape, key: tuple[str, str, tuple[str, ...]], tokens: Tokens) -> None:
         if self._remembered >= _ACTIONS:  # what comes again is soon known again
             for other in self._shapes.values():
                 other.known.clear()
             self._remembered = 0
-        shape.known[values] = tokens
+        shape.known[key] = tokens
         self._remembered += 1
 
-    def _encode(self, action: Action) -> Tokens:
-        found = [self._kinds.get((action.query, action.verb)) or self._unseen_kind(action)]
-        plan = self._plans.get(action.query, _NO_PLAN)
-        whole = True
-        for column, value in informative(action.columns):
+    def _encode(self, query: str, verb: str, columns: dict[str, str]) -> Tokens:
+        found = [self._kinds.get((query, verb)) or self._unseen_kind(query, verb)]
+        plan = self._plans.get(query, _NO_PLAN)
+        for column, value in columns.items():
             entry = plan.get(column, _STRANGE)
-            if entry is None:
-                continue
-            if entry is not _STRANGE:
+            if entry is not None and entry is not _STRANGE:
                 found.append(entry.table.get(value) or self._resolve(entry, value))
-            elif (action.query, column) not in self.silent:
-                found.append((0, self._strange_bucket(action.query, column, value), 0))
-                whole = False
-        ids, buckets, marks = zip(*found, strict=True)
-        if not whole:
-            ids, _, marks = zip(*[entry for entry in found if entry[0]], strict=True)
-        return Tokens(ids, buckets, marks)
+        ids, marks = zip(*found, strict=True)
+        return Tokens(ids, self._hasher.features(query, verb, columns), marks)
 
     def encode_all(self, corpus: Corpus, rows: Rows) -> Encoded:
         """Tokenise a whole corpus: the same as :meth:`encode` of each action, each distinct value once."""
         tables, offset = [], [0]
         for (query, column), values in zip(corpus.fields, corpus.values, strict=True):
             known = self._columns.get(query, {}).get(column)
-            silent = (query, column) in self.silent
-            for value in values:
-                if known is not None:
-                    tables.append(known.table.get(value) or self._resolve(known, value))
-                else:
-                    tables.append((0, -1 if silent else self._strange_bucket(query, column, value), 0))
+            tables += [
+                (known.table.get(value) or self._resolve(known, value)) if known else (0, 0) for value in values
+            ]
             offset.append(len(tables))
-        pairs = np.array(tables, dtype=np.int64).reshape(-1, 3)[np.array(offset)[rows.field] + rows.value]
-        kinds = [self._kinds.get(kind) or self._unseen_kind(Action(0, "", "", *kind, {})) for kind in corpus.kinds]
+        pairs = np.array(tables, dtype=np.int64).reshape(-1, 2)[np.array(offset)[rows.field] + rows.value]
+        kinds = [self._kinds.get(kind) or self._unseen_kind(*kind) for kind in corpus.kinds]
         first = np.searchsorted(rows.action, np.arange(len(rows.kind)))
         place = np.arange(len(rows.action)) - first[rows.action] + 1
         width = int(place.max(initial=0)) + 1
-        found = np.zeros((3, len(rows.kind), width), dtype=np.int64)
-        found[1] = -1
-        found[:, :, 0] = np.array(kinds, dtype=np.int64).reshape(-1, 3)[rows.kind].T
+        found = np.zeros((2, len(rows.kind), width), dtype=np.int64)
+        found[:, :, 0] = np.array(kinds, dtype=np.int64).reshape(-1, 2)[rows.kind].T
         found[:, rows.action, place] = pairs.T
-        return Encoded(found[0].astype(np.int32), found[1].astype(np.int16), found[2].astype(np.uint32))
+        return Encoded(found[0].astype(np.int32), found[1].astype(np.uint32), self.features(corpus))
+
+    def features(self, corpus: Corpus) -> list[Features]:
+        """Return the features of a whole corpus, by action; equal rows are looked at once."""
+        known: dict[tuple[object, ...], Features] = {}
+        found: list[Features] = []
+        for key, query, verb, columns in corpus.distinct_rows():
+            features = known.get(key)
+            if features is None:
+                features = known[key] = self._hasher.features(query, verb, columns())
+            found.append(features)
+        return found
 
     def seen(self, query: str, column: str, value: str) -> int:
         """Return how often training saw a value in a column (by hash for rare ones: off once in 10^5)."""
@@ -190,7 +203,7 @@ class Tokenizer:
         known = self._columns.get(action.query, {})
         return [
             (column, value, known[column].head if column in known else None)
-            for column, value in informative(action.columns)
+            for column, value in normalise(action).items()
             if column in known or (action.query, column) not in self.silent
         ]
 
@@ -198,28 +211,9 @@ class Tokenizer:
         """Return what a token stands for, for people."""
         return self._texts[token]
 
-    def bucket_text(self, bucket: int) -> str:
-        """Return the most frequent value among those that share a bucket; empty for an unused one."""
-        return self._bucket_texts.get(bucket, "")
-
     @cached_property
     def _texts(self) -> list[str]:
         return ["", *(token.shown for head in self.heads for token in head.tokens)]
-
-    @cached_property
-    def _bucket_texts(self) -> dict[int, str]:
-        kinds, *columns = self.heads
-        ranked = [
-            (token.count, "", "", f"action {token.text}", token.text) for token in kinds.tokens if token.exact
-        ]
-        ranked += [
-            (token.count, head.query, head.column, f"{head.column} {token.shown}", token.text)
-            for head in columns
-            for token in head.tokens
-            if token.exact and sum(other.exact for other in head.tokens[:3]) > 1  # a column that varies
-        ]
-        # The last one wins: the most frequent.
-        return {self._bucket(query, column, text): shown for _, query, column, shown, text in sorted(ranked)}
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what to save: JSON-able values, and arrays."""
@@ -236,9 +230,8 @@ class Tokenizer:
             raise ValueError("the vocabulary has gaps")
         return cls(found.heads, set(found.silent), Rare(arrays["rare_hash"], arrays["rare_count"]), found.salt)
 
-    def _unseen_kind(self, action: Action) -> Resolved:
-        name = f"{action.query} {action.verb}"
-        return self.heads[0].start, self._strange_bucket("", "", name), self._mark("", "", name)
+    def _unseen_kind(self, query: str, verb: str) -> Resolved:
+        return self.heads[0].start, self._mark("", "", f"{query} {verb}")
 
     def _mark(self, query: str, column: str, value: str) -> int:
         return value_hash(self.salt, query, column, value) or 1
@@ -246,21 +239,12 @@ class Tokenizer:
     def _resolve(self, known: Column, value: str) -> Resolved:
         where, exact = (known.head.query, known.head.column), known.exact.get(value)
         if exact is not None:
-            resolved = known.table[value] = exact, self._bucket(*where, value), 0
+            resolved = known.table[value] = exact, 0
             return resolved
-        token = known.fall_back(value)
-        form = known.head.tokens[token - known.head.start].text
-        resolved = token, self._strange_bucket(*where, value, form), self._mark(*where, value)
+        resolved = known.fall_back(value), self._mark(*where, value)
         if len(known.table) < known.limit and len(value) <= _LONGEST:
             known.table[value] = resolved
         return resolved
-
-    def _strange_bucket(self, query: str, column: str, value: str, form: str = "") -> int:
-        return self._bucket(query, column, f"{form}#{value_hash(self.salt, '', '', value) % NEW_BUCKETS}")
-
-    def _bucket(self, query: str, column: str, text: str) -> int:
-        # CRC-32 is linear in its bits; the multiplication (Knuth 6.4) spreads them before they are cut.
-        return (value_hash(self.salt, query, column, text) * 2654435761 >> 20) % BUCKETS
 
 
 class State(msgspec.Struct, frozen=True):
@@ -271,7 +255,7 @@ class State(msgspec.Struct, frozen=True):
     heads: list[Head]
 
 
-_NO_PLAN: dict[str, Column | None] = dict.fromkeys(IDENTITY_COLUMNS)
+_NO_PLAN: dict[str, Column | None] = dict.fromkeys(NAME_COLUMNS)
 
 
 _STRANGE = Column(Head("", "", 0, (), 0, 0.0, 0.0))  # in place of a column that training never saw

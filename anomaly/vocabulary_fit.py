@@ -25,12 +25,18 @@ class Vocabulary(NamedTuple):
     """How often each column had the values that are no tokens of their own."""
 
 
-def learn(corpus: Corpus, rows: Rows, keep: NDArray[np.bool_]) -> Vocabulary:
-    """Build the vocabulary of the actions for which ``keep`` holds, shape (actions,)."""
+def learn(
+    corpus: Corpus, rows: Rows, keep: NDArray[np.bool_], silent: set[tuple[str, str]] | None = None
+) -> Vocabulary:
+    """Build the vocabulary of the actions for which ``keep`` holds, shape (actions,).
+
+    ``silent`` is as in :meth:`Tokenizer.fit`.
+    """
     counted = zip(corpus.kinds, np.bincount(rows.kind[keep], minlength=len(corpus.kinds)).tolist(), strict=True)
     kinds = Counter({f"{query} {verb}": count for (query, verb), count in counted if count})
     columns = [column for column in statistics(corpus, rows, keep) if column.counts]
-    silent = {column.name for column in columns if is_silent(column.name[1], column.counts, column.novelty)}
+    if silent is None:
+        silent = {column.name for column in columns if is_silent(column.name[1], column.counts, column.novelty)}
     spoken = [column for column in columns if column.name not in silent]
     spoken = sorted(spoken, key=lambda column: -sum(column.counts.values()))[:MAX_COLUMNS]
     exact = exact_tokens([column.counts for column in spoken])

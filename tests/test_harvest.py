@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
 from anomaly.corpus import Corpus
+from anomaly.features.normalise import MAX_FIELDS
 from anomaly.harvest import BATCH, MIN_ACTIONS, Harvest, Period, harvest
 from anomaly.identity import Identities, keys
 from anomaly.osquery import Parser
@@ -83,6 +85,33 @@ class TestNames:
         ]
         found = read(Lines(log)).users
         assert {user: names_in(corpus) for user, corpus in found.items()} == {"alice": ["1", "2", "3", "4", "5"]}
+
+    @pytest.mark.parametrize("place", [0, 1, 2, None])
+    def test_numbered_rows_are_normalised_by_the_name_shown_later(self, place: int | None) -> None:
+        """What a row says of the user's own home and name does not depend on when the log shows the name."""
+        log = [
+            row(uid="1000", auid="1000", euid="0", name=f"cp /home/alice/{n} /home/bob/alice") for n in range(3)
+        ]
+        if place is not None:
+            log.insert(place, row(uid="1000", username="alice", name="x"))
+        kept = names_in(next(iter(read(Lines(log)).users.values())))
+        own = [f"cp ~/{n} ~other/{{user}}" if place is not None else f"cp ~/{n} ~/alice" for n in range(3)]
+        assert [name for name in kept if name != "x"] == own
+
+    @pytest.mark.parametrize("width", [3, 24, 60, 2000])
+    def test_numbered_rows_keep_what_named_rows_keep(self, width: int) -> None:
+        """However many columns a row has, it is kept as it would be if the name were known from the beginning."""
+        columns: dict[str, Any] = {f"c{n:04}": str(n) for n in range(width)} | {
+            "uid": "1000",
+            "auid": "1000",
+            "gid": "0",
+        }
+        late = [row(**columns), row(uid="1000", username="alice")]
+        early = [row(uid="1000", username="alice"), row(**columns)]
+        one, two = (read(Lines(log)).users["alice"] for log in (late, early))
+        kept = [sorted(action.columns.items()) for _, action in one.actions()]
+        assert kept == [sorted(action.columns.items()) for _, action in two.actions()][::-1]
+        assert len(kept[0]) == min(width + 1, MAX_FIELDS)
 
     def test_a_number_without_a_name_stays_one(self) -> None:
         """What the log never names is called by its number."""
