@@ -1,66 +1,73 @@
-"""The sequence view: the surprise of each next action, by an LSTM and by counts that follow the user, in numpy.
+"""Sequence model of one user: the surprise of each next action, by an LSTM and by counts.
 
-What the network (:mod:`anomaly.detectors.network`) gives is mixed with the user's counts
-(:mod:`anomaly.detectors.counts`), so that no value costs more bits than its rarity and a little: an LSTM is at its
-most confident where it is wrong, and it does not learn any more.
+The probability of a token is a mixture of two predictions: that of the network (:mod:`anomaly.detectors.network`)
+and that of the user's counts (:mod:`anomaly.detectors.counts`). An LSTM is most confident where it is wrong, and
+it does not learn after training. In the mixture no token costs more bits than by the counts alone, plus
+``-log2(MIX)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
-from math import isfinite, log, log2
-from typing import Any, ClassVar, NamedTuple
+from math import isfinite, log2
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.calibration import Tail
 from anomaly.detectors.counts import Counts, CountState
-from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Detector, Evidence
+from anomaly.detectors.interface import WINDOW, Arrays
 from anomaly.detectors.lstm_state import Entry, Floats, LstmState
 from anomaly.detectors.network import Network, check_floats
 from anomaly.tokens import Tokens
 
 MIX = 0.2
-"""Weight of the counts in the surprise of an action."""
-
-FOREIGN_MIX = 0.8
-"""Weight of the counts where the user is weighed against others: what does not follow the user's drift harms."""
+"""Weight of the counts in the probability of a token."""
 
 
 class Foreseen(NamedTuple):
-    """What some actions were judged by, for their explanations."""
+    """Predictions of a batch of actions, for explanations."""
 
     before: Floats
-    """The hidden state that each was predicted from, shape (actions, units)."""
+    """Hidden state that predicts each action, shape (actions, units)."""
     shares: list[tuple[float, ...]]
-    """By action, for each of its ids how much it was to be expected, in 0..1."""
+    """Probability of each token of each action, in 0..1."""
 
 
-class Lstm(Detector):
-    """The learned sequence model.
+class SequenceEvidence(NamedTuple):
+    """Raw figures of consecutive actions of one user. Higher is more anomalous."""
+
+    surprise: NDArray[np.float64]
+    """Surprise of each action in bits, shape (actions,)."""
+    rarity: NDArray[np.float64]
+    """Mean of ``-10 log10 p`` over the window after each action, shape (actions,)."""
+    details: Foreseen
+    """Predictions, for explanations."""
+
+
+class Lstm:
+    """Sequence model of one user. Immutable: what it learns after training is in the state.
 
     Parameters
     ----------
     network
-        What was learned of the order of actions.
+        Model of the order of actions.
     counts
-        The user's counts, and what others do, over the network's vocabulary.
+        The user's counts, by the tokens of the network.
     rarity
-        How surprising actions of each kind usually are: :class:`Tail` arrays, one for the kinds too rare to have
-        their own and one for each kind, shape (kinds, 2, knots + 1).
-    hidden, cell, recent, window
-        The state at the end of training: the cell, and of the last actions the rarities, shape (actions,), and the
-        ids, shape (actions, tokens), padded with 0.
-    shares
-        Weights of the counts, in the surprise (``MIX``) and against others (``FOREIGN_MIX``); 1 leaves the network
-        out.
+        Distribution of the surprise of each kind of action, shape (kinds, 2, knots + 1); see :class:`Tail`. The
+        first is for kinds that training did not know.
+    hidden, cell
+        Hidden state and cell at the end of training, shape (units,).
+    recent, window
+        Last actions of training: their rarities, shape (actions,), and their tokens, shape (actions, tokens),
+        padded with 0.
+    share
+        Weight of the counts in the probability of a token, in 0..1. 1 leaves the network out.
     cache
-        Whether the counts go on counting.
+        Whether the counts keep adapting.
     """
-
-    algorithm: ClassVar[Algorithm] = Algorithm.LSTM
 
     def __init__(
         self,
@@ -71,7 +78,7 @@ class Lstm(Detector):
         cell: Floats,
         recent: NDArray[np.float64],
         window: NDArray[np.int32],
-        shares: tuple[float, float] = (MIX, FOREIGN_MIX),
+        share: float = MIX,
         *,
         cache: bool = True,
     ) -> None:
@@ -79,175 +86,171 @@ class Lstm(Detector):
         for name, array in (("hidden", hidden), ("cell", cell)):
             check_floats(name, array, (network.units,))
         if window.dtype != np.int32 or recent.dtype != np.float64:
-            raise ValueError("the window is of other types")
+            raise ValueError("the window is not of int32 and float64")
         if len(counts.own) != size or (counts.starts != starts).any():
-            raise ValueError("the counts are of another vocabulary")
+            raise ValueError("the counts belong to another vocabulary")
         if window.ndim != 2 or len(window) != len(recent) or not ((window >= 0) & (window < size)).all():
-            raise ValueError("the window does not fit the vocabulary")
+            raise ValueError("the window is invalid: a token is not in the vocabulary, or a rarity is missing")
         if not window.any(axis=1).all():
-            raise ValueError("the window holds an action of no token")
-        if not all(0.0 <= share <= 1.0 for share in shares):
-            raise ValueError("the weights of the counts are none")
+            raise ValueError("the window is invalid: an action has no token")
+        if not 0.0 <= share <= 1.0:
+            raise ValueError("the weight of the counts is not in 0..1")
         self.network = network
         self.counts = counts
         self.rarity = rarity
         self._rarity = [Tail.from_array(array) for array in rarity]
         if len(rarity) != starts[1] - starts[0]:
             raise ValueError("the kinds and their rarities do not pair up")
-        self.hidden, self.cell, self.recent, self.window, self.shares = hidden, cell, recent, window, shares
+        self.hidden, self.cell, self.recent, self.window, self.share = hidden, cell, recent, window, share
         self.cache = cache
         self._trained = counts.start()
 
     def start(self) -> LstmState:
-        """Return the state that training ended in."""
+        """Return the state at the end of training."""
         entries = []
         for rarity, ids in zip(self.recent.tolist(), self.window.tolist(), strict=True):
             tokens = tuple(token for token in ids if token)
-            nats = tuple(self.counts.judge(self._trained, token, 0).foreign for token in tokens)
-            known = nats if self.counts.others else ()
-            entries.append(Entry(rarity, sum(known), tokens, (0,) * len(tokens), known, ()))
+            entries.append(Entry(rarity, tokens, (0,) * len(tokens), ()))
         return LstmState(self.hidden.copy(), self.cell.copy(), entries, self.counts.start())
 
     def resume(self, saved: Mapping[str, Any], learned: Mapping[str, NDArray[Any]] | None = None) -> LstmState:
-        """Rebuild a saved state."""
+        """Rebuild a state.
+
+        Parameters
+        ----------
+        saved
+            From :meth:`LstmState.to_json`.
+        learned
+            From :meth:`learned`. None if the counts restart as training left them.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            The saved state is invalid or belongs to another model.
+        """
         try:
             with np.errstate(over="ignore"):
                 hidden = np.array(saved["hidden"], dtype=np.float32)
                 cell = np.array(saved["cell"], dtype=np.float32)
             entries = [self._entry(entry) for entry in saved["entries"]]
-        except OverflowError as error:  # a whole number beyond any float
-            raise ValueError("the saved state holds no such number") from error
+        except OverflowError as error:  # an integer beyond any float
+            raise ValueError("the saved state has a number that is too large") from error
         if hidden.shape != (self.network.units,) or cell.shape != (self.network.units,):
-            raise ValueError("the saved state is of another network")
+            raise ValueError("the saved state belongs to another network")
         if not (np.isfinite(hidden).all() and np.isfinite(cell).all()):
-            raise ValueError("the saved state holds no numbers")
+            raise ValueError("the saved state is not finite")
         counts = self.counts.start() if learned is None else self.counts.resume(learned)
         return LstmState(hidden, cell, entries[-WINDOW:], counts)
 
-    def judge(self, state: LstmState, batch: Sequence[Tokens], admit: Sequence[bool]) -> Evidence:
-        """Give each action's surprise in bits; see :meth:`Detector.judge`.
+    def judge(self, state: LstmState, batch: Sequence[Tokens], admit: Sequence[bool]) -> SequenceEvidence:
+        """Score consecutive actions and advance the state; cutting them into batches changes no result.
 
-        Alone, the window's view is the mean of ``-10 log10 p`` over the user's last actions, this one included,
-        where p is how often an action *of its kind* surprises this much (Fisher 1925: independent tests are
-        combined by the logarithms of their p). Kinds differ in how predictable they are; the plain mean of
-        bits would follow the mixture of kinds, and a quiet hour look like an intruder. Where other users are
-        known, there are two views: :meth:`LstmState.foreign`.
+        The rarity of the window is the mean of ``-10 log10 p`` over its actions. p is the probability that an
+        action *of the same kind* is at least as surprising (Fisher 1925: independent tests are combined by the
+        logarithms of their p). Some kinds are more predictable than others. The plain mean of bits would follow
+        the mixture of kinds, and raise the score when only that mixture changes.
+
+        Parameters
+        ----------
+        state
+            A state of this model; changed in place.
+        batch
+            The actions, at least one.
+        admit
+            By action, whether it enters the window. One that does not is scored and leaves the state unchanged.
         """
         before = self.network.advance(state, batch, admit)
-        given = self.network.probabilities(before, batch)
-        bits, shares, views = [], [], []
-        for tokens, let_in, network in zip(batch, admit, given, strict=True):
-            surprise, share = self._judge_one(state, tokens, tuple(network), admit=let_in)
+        bits, shares, rarities = [], [], []
+        predicted = self.network.probabilities(before, batch)
+        for tokens, let_in, network in zip(batch, admit, predicted, strict=True):
+            ids, marks = tokens.ids, tokens.marks or (0,) * len(tokens.ids)
+            share = self._mixed(state.counts, ids, marks, network)
+            surprise = _bits(share)
+            if let_in:
+                state.push(Entry(self._score(ids, surprise), ids, marks, tuple(network)))
             bits.append(surprise)
             shares.append(share)
-            views.append(self._views(state))
-        surprises = np.array(bits)
-        return Evidence(surprises, surprises, np.array(views), Foreseen(before, shares))
-
-    def _judge_one(
-        self, state: LstmState, tokens: Tokens, network: tuple[float, ...], *, admit: bool
-    ) -> tuple[float, tuple[float, ...]]:
-        marks = tokens.marks or (0,) * len(tokens.ids)
-        shares, foreign, nats = self._judge(state.counts, tokens.ids, marks, network)
-        bits = -sum(map(log2, shares))
-        if admit:
-            rarity = self._rarity[tokens.ids[0] - 1].score(bits)
-            state.push(Entry(rarity, foreign, tokens.ids, marks, nats, network))
-        return bits, shares
+            rarities.append(state.rarity())
+        return SequenceEvidence(np.array(bits), np.array(rarities), Foreseen(before, shares))
 
     def learn(self, state: LstmState, chunk: Sequence[Tokens], weight: float) -> None:
-        """Count the actions; the network itself stays as it is."""
+        """Count consecutive actions, each by ``weight`` in 0..1. The network stays as trained."""
         if self.cache:
             self.counts.learn(state.counts, chunk, weight)
 
-    def as_trained(self, state: LstmState) -> tuple[float, ...]:
-        """Judge the window once more, by the counts of training."""
-        counts, frozen, total = self._trained, LstmState(state.hidden, state.cell, (), self._trained), 0.0
-        for entry in state.entries:
-            rarity, _, ids, marks, _, network = entry
+    def as_trained(self, state: LstmState) -> float:
+        """Return the mean rarity of the window by the counts of training."""
+        total = 0.0
+        for rarity, ids, marks, network in state.entries:
             if network:
-                shares, foreign, nats = self._judge(counts, ids, marks, network)
-                rarity = self._rarity[ids[0] - 1].score(-sum(map(log2, shares)))
-                if self.counts.others:
-                    entry = Entry(rarity, foreign, ids, marks, nats, network)  # noqa: PLW2901 - the same one
-            total += rarity
-            if self.counts.others:
-                frozen.push(entry)
-        return frozen.foreign() if self.counts.others else (total / max(len(state.entries), 1),)
+                total += self._score(ids, _bits(self._mixed(self._trained, ids, marks, network)))
+            else:  # an action that training ended with: its rarity is by the counts of training
+                total += rarity
+        return total / max(len(state.entries), 1)
 
     def learned(self, state: LstmState) -> Arrays:
-        """Return the counts as they stand."""
+        """Return the adapted counts as arrays to save."""
         return self.counts.learned(state.counts)
 
-    def against(self, prior: NDArray[np.float64]) -> Lstm:
-        """Return the same model measured against other users, who do each token with these probabilities."""
-        other = copy(self)
-        other.counts = self.counts.against(prior)
-        other._trained = other.counts.start()  # noqa: SLF001 - a copy of ourselves
-        return other
-
-    def _views(self, state: LstmState) -> tuple[float, ...]:
-        return state.foreign() if self.counts.others else (state.rarity(),)
-
-    def _judge(
+    def _mixed(
         self, counts: CountState, ids: Sequence[int], marks: Sequence[int], network: Sequence[float]
-    ) -> tuple[tuple[float, ...], float, tuple[float, ...]]:
-        """Return the tokens' probabilities, and how foreign they are: together, and each by the counts alone."""
-        mix, foreign_mix = self.shares
-        rest, foreign_rest = 1.0 - mix, 1.0 - foreign_mix
-        if not self.counts.others and not any(marks):  # mostly, where a user is learned alone
-            known = counts.probability
-            pairs = zip(network, ids, strict=True)
-            return tuple([rest * expected + mix * known[token] for expected, token in pairs]), 0.0, ()
-        probabilities, nats = self.counts.judge_all(counts, ids, marks)
-        both = zip(network, probabilities, strict=True)
-        shares = tuple([rest * expected + mix * probability for expected, probability in both])
-        foreign = 0.0
-        if nats:
-            for mark, expected, probability, nat in zip(marks, network, probabilities, nats, strict=True):
-                # Of a value that it does not know, the network knows only the form.
-                mixed = probability if mark else foreign_rest * expected + foreign_mix * probability
-                foreign += nat + log(probability / mixed)
-        return shares, foreign, tuple(nats)
+    ) -> tuple[float, ...]:
+        """Return the probability of each token of an action by the counts and the network together."""
+        mix, rest = self.share, 1.0 - self.share
+        if any(marks):
+            pairs = zip(network, self.counts.judge(counts, ids, marks), strict=True)
+            return tuple([rest * expected + mix * probability for expected, probability in pairs])
+        known = counts.probability  # faster, and the usual case
+        return tuple([rest * expected + mix * known[token] for expected, token in zip(network, ids, strict=True)])
+
+    def _score(self, ids: Sequence[int], bits: float) -> float:
+        """Return the rarity of an action's surprise among the actions of its kind."""
+        return self._rarity[ids[0] - 1].score(bits)
 
     def _entry(self, saved: Sequence[Any]) -> Entry:
-        rarity, foreign, tokens, nats, network = saved
+        """Return a saved action of the window; raise if it is invalid."""
+        rarity, tokens, network = saved
         keys = tuple((int(token), int(mark)) for token, mark in tokens)
         if not keys or not all(0 < token < len(self.network.output) for token, _ in keys):
-            raise ValueError("the saved window is of another vocabulary")
+            raise ValueError("the saved window belongs to another vocabulary")
         if keys[0][0] >= self.network.starts[1] or len(network) not in (0, len(keys)):
-            raise ValueError("the saved window does not pair up")
-        known = tuple(map(float, nats)) if self.counts.others else ()
-        if len(known) != (len(keys) if self.counts.others else 0):
-            raise ValueError("the saved window does not pair up")
+            raise ValueError("the saved window is invalid: tokens and probabilities do not pair up")
         ids, marks = zip(*keys, strict=True)
-        entry = Entry(float(rarity), float(foreign), ids, marks, known, tuple(map(float, network)))
-        if not all(map(isfinite, (entry.rarity, entry.foreign, *entry.nats))):
-            raise ValueError("the saved window holds no numbers")
+        entry = Entry(float(rarity), ids, marks, tuple(map(float, network)))
+        if not isfinite(entry.rarity):
+            raise ValueError("the saved window is not finite")
         if not all(0.0 <= share <= 1.0 for share in entry.network):
-            raise ValueError("the saved window holds no probabilities")
+            raise ValueError("the saved window is invalid: a probability is not in 0..1")
         return entry
 
     def arrays(self) -> Arrays:
-        """Return what was learned."""
-        counts = {"own": self.counts.own, "prior": self.counts.prior, "others": np.array([self.counts.others])}
-        switches = {"shares": np.array(self.shares), "cache": np.array([self.cache])}
+        """Return everything that training learned, as arrays to save."""
         learned = {name: getattr(self.network, name) for name in _NETWORK}
         learned |= {name: getattr(self, name) for name in _OWN}
-        return learned | counts | switches
+        learned |= {"own": self.counts.own, "prior": self.counts.prior}
+        return learned | {"share": np.array([self.share]), "cache": np.array([self.cache])}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Lstm:
-        """Rebuild from what :meth:`arrays` gave; raises ValueError or KeyError where it does not fit."""
-        counts = Counts(arrays["own"], arrays["prior"], arrays["starts"], others=bool(arrays["others"][0]))
-        mix, foreign_mix = arrays["shares"].tolist()
+        """Rebuild a model from :meth:`arrays`.
+
+        Raises
+        ------
+        ValueError, KeyError, IndexError, TypeError
+            The arrays are invalid.
+        """
+        (share,) = arrays["share"].tolist()
         return cls(
             Network(**{name: arrays[name] for name in _NETWORK}),
-            counts,
+            Counts(arrays["own"], arrays["prior"], arrays["starts"]),
             **{name: arrays[name] for name in _OWN},
-            shares=(mix, foreign_mix),
+            share=share,
             cache=bool(arrays["cache"][0]),
         )
+
+
+def _bits(shares: Sequence[float]) -> float:
+    return -sum(map(log2, shares))
 
 
 _NETWORK = ("kernel", "recurrent", "bias", "output", "output_bias", "starts")

@@ -1,4 +1,4 @@
-"""Learning the LSTM: for how long, from what, and what comes with it. Its training is imported when it begins."""
+"""Fits the sequence model of one user: its counts, its network, and the rarities of its surprises."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from anomaly.calibration_fit import fit_tail
 from anomaly.detectors.counts_fit import count
-from anomaly.detectors.interface import WINDOW, Learner, OutOfFold
-from anomaly.detectors.lstm import FOREIGN_MIX, MIX, Lstm
+from anomaly.detectors.lstm import MIX, Lstm
 from anomaly.detectors.lstm_layout import Layout
 from anomaly.detectors.lstm_weights import Weights, export
 from anomaly.tokenizer import Tokenizer
@@ -24,32 +23,49 @@ if TYPE_CHECKING:
     from anomaly.detectors.lstm_trainer import Trainer
 
 MAX_EPOCHS, MIN_EPOCHS = 15, 8
+"""Bounds of the epochs of training, before it stops early."""
+
 ENOUGH = 370_000
-"""Actions to learn from, each counted as often as it is seen, before a long log has fewer than ``MAX_EPOCHS``.
+"""Actions to learn from, times epochs: a longer log has fewer epochs, down to ``MIN_EPOCHS``.
 
-So 45,000 actions, three quarters of which teach a fold, have 11 epochs. Training takes four fifths of the time.
+So 33,000 actions have 11 epochs.
 """
-_FEWEST_OF_KIND = 100  # out-of-fold actions for a kind to have a rarity of its own
+
+LEAST_BITS = 0.5
+"""Difference in the surprise of two actions, in bits, that may be due to the fit alone."""
+
+LEAST_RARITY = 0.25
+"""Difference in the mean rarity of two windows that may be due to the fit alone."""
+
+_FEWEST_OF_KIND = 100  # actions from which on a kind has a distribution of its own
 
 
-class LstmLearner(Learner):
-    """Learns LSTMs, first with early stopping on held-out actions, then for as many epochs as that found best."""
+class LstmLearner:
+    """Fits sequence models, for one user after another.
 
-    folds = 4
-    least_action = 0.5  # bits
-    least_views = (0.25,)  # of a mean of scores
+    The first model of a user stops early on held-out actions. The user's other models train for as many epochs as
+    were best for the first.
+
+    Parameters
+    ----------
+    seed
+        The same seed and actions give the same model, bit for bit.
+    network
+        Whether to train a network. Without one, the counts alone predict.
+    cache
+        Whether the counts of the models keep adapting.
+    """
 
     def __init__(self, seed: int, *, network: bool = True, cache: bool = True) -> None:
         self.seed = seed
         self.network = network
-        """Whether there is a network at all, or the counts alone."""
         self.cache = cache
-        """Whether the counts go on counting."""
         self.epochs: int | None = None
+        """Epochs to train for. None until the first model of a user has been fitted."""
         self._trainers: dict[tuple[int, int, int], Trainer] = {}
 
     def begin(self) -> None:
-        """Forget how many epochs the last user needed."""
+        """Reset the epochs, for the next user."""
         self.epochs = None
 
     def fit(
@@ -59,15 +75,30 @@ class LstmLearner(Learner):
         learn: list[range],
         window: range,
         held_out: range | None = None,
-        others: NDArray[np.float64] | None = None,
         report: Callable[[float], None] = lambda _: None,
     ) -> Lstm:
-        """Fit a network; see :meth:`Learner.fit`."""
-        counts = count(tokenizer, others)
+        """Return a model without rarities; see :meth:`with_rarities`.
+
+        Parameters
+        ----------
+        tokenizer
+            Tokenizer of ``encoded``; the counts come from its vocabulary.
+        encoded
+            All actions of the user, in order.
+        learn
+            Ranges of consecutive actions to learn from.
+        window
+            Last actions before those that are scored first, at most ``WINDOW``.
+        held_out
+            Actions to stop early on; ignored once the epochs are known.
+        report
+            Called with the progress, in 0..1.
+        """
+        counts = count(tokenizer)
         if not self.network:
             report(1.0)
-            nothing = Weights.none(tokenizer.size)
-            return export(nothing, counts, tokenizer, encoded, window, shares=(1.0, 1.0), cache=self.cache)
+            weights = Weights.none(tokenizer.size)
+            return export(weights, counts, tokenizer, encoded, window, share=1.0, cache=self.cache)
         layout = Layout.of(tokenizer, encoded.ids.shape[1])
         trainer = self._trainer(layout)
         epochs = self.epochs or min(max(ENOUGH // sum(map(len, learn)), MIN_EPOCHS), MAX_EPOCHS)
@@ -81,47 +112,48 @@ class LstmLearner(Learner):
             lambda epoch: report(epoch / epochs),
         )
         self.epochs = self.epochs or best
-        weights, shares = trainer.weights(layout), (MIX, FOREIGN_MIX)
-        return export(weights, counts, tokenizer, encoded, window, shares, cache=self.cache)
+        weights = trainer.weights(layout)
+        return export(weights, counts, tokenizer, encoded, window, share=MIX, cache=self.cache)
 
-    def finish(self, detector: Lstm, encoded: Encoded, evidence: OutOfFold) -> tuple[Lstm, OutOfFold]:
-        """Give the network the rarities of each kind's surprises, and the windows that follow from them."""
+    def with_rarities(self, detector: Lstm, encoded: Encoded, bits: NDArray[np.float64]) -> Lstm:
+        """Return a model with the rarity of each kind's surprises, and with the rarities of its window.
+
+        Parameters
+        ----------
+        detector
+            Model of all actions, whose window is the last of them.
+        encoded
+            All actions of the user, in order.
+        bits
+            Surprise of each action by a model that had not learned from it, shape (actions,); NaN if there is no
+            such figure. At least one is a number. An action of the window without a figure has rarity 0.
+        """
         kinds = encoded.ids[:, 0] - 1
-        heard = ~np.isnan(evidence.action)
-        usual = fit_tail(evidence.action[heard], self.least_action)
+        known = ~np.isnan(bits)
+        usual = fit_tail(bits[known], LEAST_BITS)
         tails = []
         for kind in range(len(detector.rarity)):
-            of_kind = evidence.action[heard & (kinds == kind)]
-            tails.append(fit_tail(of_kind, self.least_action) if len(of_kind) >= _FEWEST_OF_KIND else usual)
-        rare = np.array([tails[k].score(bits) for k, bits in zip(kinds, evidence.action, strict=True)])
-        arrays = detector.arrays() | {
-            "rarity": np.array([tail.to_array() for tail in tails]),
-            "recent": rare[-WINDOW:],
-        }
-        if not detector.counts.others:
-            views = evidence.views.copy()
-            for part in evidence.folds:
-                means = np.convolve(rare[part.start : part.stop], np.full(WINDOW, 1 / WINDOW), "valid")
-                views[part.start + WINDOW - 1 : part.stop, 0] = means
-            evidence = evidence._replace(views=views)
-        return Lstm.from_arrays(arrays), evidence
-
-    def adopt(self, detector: Lstm, finished: Lstm, places: list[int]) -> Lstm:
-        """Give a fold's network the rarities of the finished one."""
-        return Lstm.from_arrays(detector.arrays() | {"rarity": finished.rarity[places]})
+            of_kind = bits[known & (kinds == kind)]
+            tails.append(fit_tail(of_kind, LEAST_BITS) if len(of_kind) >= _FEWEST_OF_KIND else usual)
+        recent = np.zeros(len(detector.window))
+        for place, action in enumerate(range(len(bits) - len(recent), len(bits))):
+            if known[action]:
+                recent[place] = tails[kinds[action]].score(float(bits[action]))
+        rarity = np.array([tail.to_array() for tail in tails])
+        return Lstm.from_arrays(detector.arrays() | {"rarity": rarity, "recent": recent})
 
     def _trainer(self, layout: Layout) -> Trainer:
         if layout.shape not in self._trainers:
             with _hushed():
-                from anomaly.detectors.lstm_trainer import Trainer  # noqa: PLC0415 - tensorflow takes 6 s
+                from anomaly.detectors.lstm_trainer import Trainer  # noqa: PLC0415 - tensorflow loads for 6 s
             self._trainers[layout.shape] = Trainer(layout.shape, self.seed)
         return self._trainers[layout.shape]
 
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Keep to itself what tensorflow's C++ prints while it is loaded: which GPUs it has not found."""
-    if sys.stderr is None:  # closed: there is nothing to keep from
+    """Discard what tensorflow's C++ writes to stderr while it loads: messages about missing GPUs."""
+    if sys.stderr is None:  # closed: nothing can be written
         yield
         return
     kept = os.dup(2)

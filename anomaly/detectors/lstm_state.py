@@ -1,4 +1,4 @@
-"""Where the sequence view stands: the network's cell, what the window remembers, and the user's counts."""
+"""State of the sequence model of one user: the cell of the network, the recent window, and the adapted counts."""
 
 from __future__ import annotations
 
@@ -17,88 +17,62 @@ Floats = NDArray[np.float32]
 
 
 class Entry(NamedTuple):
-    """What the window remembers of one action."""
+    """One action of the window."""
 
     rarity: float
-    """How rare its surprise is among actions of its kind, as ``-10 log10 p``."""
-    foreign: float
-    """How much likelier it is of somebody else than of this user, in nats; 0 where nobody else is known."""
+    """Rarity of its surprise among the actions of its kind, ``-10 log10 p``."""
     ids: tuple[int, ...]
-    """Its tokens..."""
+    """Its tokens."""
     marks: tuple[int, ...]
-    """...and the mark of each."""
-    nats: tuple[float, ...]
-    """How much likelier each token is of somebody else, by the counts alone; empty where nobody else is known."""
+    """The mark of each token; see :class:`anomaly.tokens.Tokens`."""
     network: tuple[float, ...]
-    """What the network gave each token: it stays as it was, whatever is learned."""
+    """Probability of each token by the network. Empty if unknown: for the actions that training ended with."""
 
 
 class LstmState(State):
-    """The cell, the window, and the user's counts."""
+    """Cell, window and counts of one user.
+
+    Parameters
+    ----------
+    hidden, cell
+        Hidden state and cell of the network, shape (units,).
+    entries
+        Actions of the window, oldest first. The last ``WINDOW`` are kept.
+    counts
+        The adapted counts.
+    """
 
     def __init__(self, hidden: Floats, cell: Floats, entries: Iterable[Entry], counts: CountState) -> None:
         self.hidden = hidden
         self.cell = cell
         self.counts = counts
         self.entries: deque[Entry] = deque()
-        self._rarity = self._foreign = self._distinct = 0.0
-        self._tokens: dict[tuple[int, int], tuple[int, float]] = {}
+        self._rarity = 0.0  # sum over the window
         for entry in entries:
             self.push(entry)
 
     @cached_property
     def scratch(self) -> tuple[Floats, ...]:
-        """Room for a step of the cell: all gates, the squashed ones, the candidate; i, f and o; what shows."""
+        """Buffers for one step of the cell: all gates; gates i, f and o; candidate; i; f; o; tanh of the cell."""
         units = len(self.hidden)
         gates = np.empty(4 * units, dtype=np.float32)
         squashed, candidate = gates[: 3 * units], gates[3 * units :]
         return gates, squashed, candidate, *np.split(squashed, 3), np.empty(units, dtype=np.float32)
 
     def push(self, entry: Entry) -> None:
-        """Let an action into the window and the oldest out."""
+        """Append an action to the window, and drop the oldest if the window is full."""
         if len(self.entries) == WINDOW:
-            self._add(self.entries.popleft(), -1)
+            self._rarity -= self.entries.popleft().rarity
         self.entries.append(entry)
-        self._add(entry, 1)
+        self._rarity += entry.rarity
 
     def rarity(self) -> float:
-        """Return the mean of the window's rarities."""
+        """Return the mean rarity of the window; 0 if it is empty."""
         return self._rarity / max(len(self.entries), 1)
 
-    def foreign(self) -> tuple[float, float]:
-        """Return how much likelier the window is of somebody else: by action, and by distinct token.
-
-        The second counts what was done and not how often: one command repeated fifty times is one habit.
-        """
-        return self._foreign / max(len(self.entries), 1), self._distinct / max(len(self._tokens), 1)
-
-    def _add(self, entry: Entry, sign: int) -> None:
-        self._rarity += sign * entry.rarity
-        self._foreign += sign * entry.foreign
-        if not entry.nats:
-            return
-        for token, mark, nats in zip(entry.ids, entry.marks, entry.nats, strict=True):
-            key = token, mark
-            count, total = self._tokens.get(key, (0, 0.0))
-            if count:
-                self._distinct -= total / count
-            count, total = count + sign, total + sign * nats
-            if count:
-                self._tokens[key] = count, total
-                self._distinct += total / count
-            else:
-                del self._tokens[key]
-
     def to_json(self) -> dict[str, Any]:
-        """Return the state; a float is exact as a JSON number."""
+        """Return the cell and the window as JSON-able values, exactly; the counts are saved separately."""
         entries = [
-            [
-                entry.rarity,
-                entry.foreign,
-                list(zip(entry.ids, entry.marks, strict=True)),
-                entry.nats,
-                entry.network,
-            ]
-            for entry in self.entries
+            [entry.rarity, list(zip(entry.ids, entry.marks, strict=True)), entry.network] for entry in self.entries
         ]
         return {"hidden": floats(self.hidden), "cell": floats(self.cell), "entries": entries}

@@ -1,4 +1,4 @@
-"""From a trained network to the detector that scores with it."""
+"""Weights of a trained network, and their export to the model that scores with them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNFITTED = Tail(np.zeros(1), np.ones(1), scale=1.0, shape=0.0).to_array()
 
 
 class Weights(NamedTuple):
-    """A network as arrays; see :class:`~anomaly.detectors.network.Network`."""
+    """Weights of a network; see :class:`~anomaly.detectors.network.Network`."""
 
     kernel: NDArray[np.float32]
     recurrent: NDArray[np.float32]
@@ -29,7 +29,7 @@ class Weights(NamedTuple):
 
     @classmethod
     def none(cls, size: int) -> Weights:
-        """Return a network of one unit that knows nothing."""
+        """Return a network of one unit that gives the same probability to all tokens of a column."""
         shapes = ((size, 4), (1, 4), (4,), (size, 1), (size,))
         return cls(*(np.zeros(shape, dtype=np.float32) for shape in shapes))
 
@@ -40,11 +40,27 @@ def export(
     tokenizer: Tokenizer,
     encoded: Encoded,
     window: range,
-    shares: tuple[float, float],
+    share: float,
     *,
     cache: bool,
 ) -> Lstm:
-    """Return the detector in the state it has after the actions of ``window``."""
+    """Return a model, without rarities, in its state after the actions of ``window``.
+
+    Parameters
+    ----------
+    weights
+        Weights of the network.
+    counts
+        Counts of the user.
+    tokenizer
+        Tokenizer of ``encoded``.
+    encoded
+        All actions of the user, in order.
+    window
+        Range of the actions that become the window of the model.
+    share, cache
+        See :class:`~anomaly.detectors.lstm.Lstm`.
+    """
     units = len(weights.recurrent)
     ids = encoded.ids[window.start : window.stop]
     lstm = Lstm(
@@ -55,11 +71,11 @@ def export(
         cell=np.zeros(units, dtype=np.float32),
         recent=np.zeros(len(ids)),
         window=ids,
-        shares=shares,
+        share=share,
         cache=cache,
     )
     state = lstm.start()
     if len(window):
-        batch = [encoded.tokens(action) for action in window]
+        batch = encoded.batch(window)
         lstm.judge(state, batch, [True] * len(batch))
     return Lstm.from_arrays(lstm.arrays() | {"hidden": state.hidden, "cell": state.cell})

@@ -1,243 +1,283 @@
 """One-Class SVM over the bag of a user's last actions, scored in numpy.
 
-Schölkopf et al. (2001), equation 3.5: ``f(x) = sum_i alpha_i k(x_i, x) - rho``; the margin shown is ``-f``.
-``x`` is the binary bag of the last 100 actions, of length one, and ``k`` the RBF kernel. A binary bag has
-whole-number dot products, so they are carried along exactly by what enters and leaves the window: the result
-does not depend on where a reader was interrupted.
+Schölkopf et al. (2001), equation 3.5: ``f(x) = sum_i alpha_i k(x_i, x) - rho``; the margin is ``-f``. ``x`` has
+one dimension for each feature: it is the same in all that the window has, zero in the others, and of length one.
+``k`` is the RBF kernel. The number of features that two windows share is whole, and exact in float32 in whatever
+order it is added up, so a result does not depend on where a reader was interrupted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate, chain
-from math import isfinite
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.detectors.interface import WINDOW, Algorithm, Arrays, Detector, Evidence, Floats
-from anomaly.detectors.ocsvm_pool import MAX_POOL, overlaps_of
-from anomaly.detectors.ocsvm_solve import Kernel, solve
-from anomaly.detectors.ocsvm_state import GAMMA, Buckets, SupportVectors, Walk, WindowState
-from anomaly.tokens import BUCKETS, Tokens
+from anomaly.detectors.ocsvm_solve import solve
+from anomaly.detectors.profile import look_up
+from anomaly.features.levels import Features, Level, packed, unpacked
 
-NU = 0.05
+LENGTH = 100
+"""Actions in a window."""
+
+NU = 0.1
 """Upper bound on the share of the windows outside (Schölkopf et al. 2001, proposition 4)."""
 
-POOL = 400
-"""Windows of training that are kept to be fitted once more, with what was learned since."""
+GAMMA = 1.0
+"""Width of the kernel between bags of length one."""
 
-REFIT = 10
-"""Chunks learned between one fit and the next: at every second one, an intruder is absorbed faster than found."""
-
-STRIDE = 25
+STRIDE = 100
 """Actions between one learned window and the next."""
 
-_MOST_CHUNKS = 2**53  # a float64 counts that far
+MAX_WINDOWS = 300
+"""Windows that a fit uses at most: the newest."""
+
+REFIT = 10
+"""Learned windows between one fit and the next. At 2, intruders are absorbed before they are found."""
+
+_IS_USED = np.arange(len(Level)) != Level.ROW  # whole rows are too many, and their parts are enough
+_ROUNDING = 1e-6
+_MOST_LEARNED = 2.0**53  # a float64 counts that far
+
+Arrays = dict[str, NDArray[Any]]
+Floats = NDArray[np.float64]
+Keys = NDArray[np.uint64]
 
 
-class Surroundings(NamedTuple):
-    """What the window was like at each of some actions, for their explanations."""
-
-    vectors: SupportVectors
-    walk: Walk
-    kernel: Floats
-    """Of some of the steps, shape (some steps, support vectors)."""
-    within: Sequence[int]
-    """By action, its row of these with the action in the window."""
-    admit: Sequence[bool]
-    window: tuple[Buckets, ...]
-    """The window before the first of them."""
-    entered: tuple[Buckets, ...]
-    """Their buckets."""
-
-    def shares(self, number: int) -> tuple[float, ...]:
-        """Return, by bucket of an action, the share of similar windows of training that fill it."""
-        buckets = self.entered[number]
-        weight = self.kernel[self.within[number]] * self.vectors.weights
-        total = float(weight.sum())
-        if total <= 0.0:
-            return (0.0,) * len(buckets)
-        return tuple((self.vectors.rows[list(buckets)] @ weight / total).tolist())
-
-    def missing(self, number: int, most: int = 3) -> list[int]:
-        """Return buckets that windows like an action's hold and it lacks, the most usual first."""
-        step = (self.walk.within if self.admit[number] else self.walk.without)[number]
-        place = slice(step, step + 1)
-        kernel = self.vectors.kernel(self.walk.overlaps[place], self.walk.active[place])[0] * self.vectors.weights
-        usual = self.vectors.rows @ kernel.astype(np.float32)
-        let_in = [buckets for buckets, i in zip(self.entered[: number + 1], self.admit, strict=False) if i]
-        usual[list({bucket for buckets in (*self.window, *let_in)[-WINDOW:] for bucket in buckets})] = 0.0
-        return [int(bucket) for bucket in np.argsort(-usual, kind="stable")[:most] if usual[bucket] > 0]
+def bag_of(window: Iterable[Features]) -> Keys:
+    """Return the distinct features of some actions, ascending, without those of whole rows."""
+    flat = np.unique(np.fromiter(chain.from_iterable(window), dtype=np.uint64))
+    found: Keys = flat[_IS_USED[(flat & np.uint64(7)).astype(np.intp)]]
+    return found
 
 
-class OneClassSvm(Detector):
-    """The learned window model.
+class _Table(NamedTuple):
+    """Bags of windows, by feature. Most features are in one window alone, and a table of those would be huge."""
+
+    shared: Keys
+    """Features of two windows or more, ascending."""
+    holds: NDArray[np.float32]
+    """1 where a window holds a shared feature, else 0; shape (windows, shared)."""
+    single: Keys
+    """Features of one window alone, ascending."""
+    window: NDArray[np.intp]
+    """The window of each."""
+    lengths: Floats
+    """Length of each bag before it is scaled, shape (windows,)."""
+
+
+class WindowPool:
+    """Learned windows, the oldest first, as arrays that take far less memory than a table of windows and features.
 
     Parameters
     ----------
-    support, weights, offset
-        See :class:`SupportVectors`.
-    window
-        Buckets of the last actions of training, shape (actions, tokens), padded with -1.
-    pool
-        Packed bags of windows of training, shape (windows, BUCKETS / 8): what is fitted once more with what is
-        learned later.
+    features
+        Bags of all windows, one after the other; each is ascending.
+    sizes
+        Features of each window, shape (windows,).
     """
 
-    algorithm: ClassVar[Algorithm] = Algorithm.OCSVM
+    def __init__(self, features: Keys, sizes: NDArray[np.int64]) -> None:
+        if features.dtype != np.uint64 or features.ndim != 1 or sizes.dtype != np.int64 or sizes.ndim != 1:
+            raise ValueError("the learned windows are invalid: they have other types")
+        # Each size by itself first: the sum of sizes that no window has would overflow.
+        if ((sizes < 0) | (sizes > len(features))).any() or sizes.sum() != len(features):
+            raise ValueError("the learned windows are invalid: their sizes do not add up")
+        self.features, self.sizes = features, sizes
 
-    def __init__(
-        self,
-        support: NDArray[np.uint8],
-        weights: NDArray[np.float64],
-        offset: float,
-        window: NDArray[np.int16],
-        pool: NDArray[np.uint8],
-    ) -> None:
-        self.vectors = SupportVectors(support, weights, offset)
-        if window.dtype != np.int16 or window.ndim != 2 or window.max(initial=-1) >= BUCKETS:
-            raise ValueError("the window does not fit the bag")
-        _check_pool(pool)
-        self.window = window
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @classmethod
+    def of(cls, bags: Sequence[Keys]) -> WindowPool:
+        """Return a pool of bags."""
+        flat = np.concatenate(bags) if bags else np.zeros(0, dtype=np.uint64)
+        return cls(flat, np.array(list(map(len, bags)), dtype=np.int64))
+
+    def with_bag(self, bag: Keys) -> WindowPool:
+        """Return a pool with one more window."""
+        return WindowPool(np.concatenate([self.features, bag]), np.append(self.sizes, len(bag)))
+
+    def __getitem__(self, part: slice) -> WindowPool:
+        """Return a pool of consecutive windows."""
+        ends = np.append(0, np.cumsum(self.sizes))
+        windows = range(len(self))[part]
+        return WindowPool(self.features[ends[windows.start] : ends[windows.stop]], self.sizes[part])
+
+    def table(self) -> _Table:
+        """Return which window holds which feature."""
+        found, first, place, windows = np.unique(
+            self.features, return_index=True, return_inverse=True, return_counts=True
+        )
+        is_shared = windows > 1
+        column = np.cumsum(is_shared) - 1
+        rows = np.repeat(np.arange(len(self)), self.sizes)
+        holds = np.zeros((len(self), int(is_shared.sum())), dtype=np.float32)
+        kept = is_shared[place]
+        holds[rows[kept], column[place[kept]]] = 1.0
+        lengths = np.sqrt(np.maximum(self.sizes, 1).astype(np.float64))
+        return _Table(found[is_shared], holds, found[~is_shared], rows[first[~is_shared]], lengths)
+
+    def kernel(self) -> Floats:
+        """Return the kernel between each two windows, shape (windows, windows)."""
+        table = self.table()
+        # A feature of one window alone counts in no product but that of the window with itself, which is one.
+        found = _rbf((table.holds @ table.holds.T) / np.multiply.outer(table.lengths, table.lengths))
+        np.fill_diagonal(found, 1.0)
+        return found
+
+
+class Expansion:
+    """Decision function: support vectors, their weights and the offset.
+
+    Parameters
+    ----------
+    pool
+        The learned windows.
+    alphas
+        Weight of each, shape (windows,), adding up to one; zero for windows that are not support vectors.
+    offset
+        The rho.
+    """
+
+    def __init__(self, pool: WindowPool, alphas: Floats, offset: float) -> None:
+        if alphas.dtype != np.float64 or alphas.shape != (len(pool),) or not len(pool):
+            raise ValueError("the decision function is invalid: weights and learned windows do not pair up")
+        # Kernels are in 0..1 and weights add up to one, so the offset is in 0..1 but for rounding.
+        if not (0.0 <= offset <= 2.0 and (alphas >= 0.0).all() and abs(alphas.sum() - 1.0) <= _ROUNDING):
+            raise ValueError("the decision function is invalid: its numbers are out of range")
+        self.alphas, self.offset = alphas, offset
+        support = np.flatnonzero(alphas)
+        table = pool.table()
+        holds = table.holds[support]
+        used = holds.any(axis=0)
+        self._shared, self._holders = table.shared[used], np.ascontiguousarray(holds[:, used].T)
+        used = alphas[table.window] > 0.0
+        self._single, self._holder = table.single[used], support.searchsorted(table.window[used])
+        self._lengths, self._weights = table.lengths[support], alphas[support]
+
+    def margin(self, bag: Keys) -> float:
+        """Return how far outside a bag lies; above zero it is an outlier."""
+        place, known = look_up(self._shared, bag)
+        common = self._holders[place[known]].sum(axis=0, dtype=np.float64)
+        place, known = look_up(self._single, bag)
+        common += np.bincount(self._holder[place[known]], minlength=len(common))
+        cosines = common / (self._lengths * max(len(bag), 1) ** 0.5)
+        return self.offset - float(np.vecdot(_rbf(cosines), self._weights))
+
+
+class SvmState:
+    """Adapted window model, and learned actions that do not fill a window yet."""
+
+    def __init__(self, pool: WindowPool, expansion: Expansion, learned: int = 0) -> None:
         self.pool = pool
+        self.expansion = expansion
+        self.learned = learned
+        """Windows learned since training."""
+        self.waiting: tuple[Features, ...] = ()
+        """Learned actions that do not fill a window yet, the oldest first."""
 
-    def start(self) -> WindowState:
-        """Return the window that training ended with."""
-        window = (tuple(b for b in row if b >= 0) for row in self.window.tolist())
-        return WindowState(self.vectors, self.pool, window)
 
-    def resume(self, saved: Mapping[str, Any], learned: Mapping[str, NDArray[Any]] | None = None) -> WindowState:
-        """Rebuild a saved window, and what was learned."""
-        try:
-            window = [tuple(map(int, buckets)) for buckets in saved["window"]]
-        except OverflowError as error:
-            raise ValueError("the saved window holds no such number") from error
-        filled = list(chain.from_iterable(window))
-        if len(window) > WINDOW or min(filled, default=0) < 0 or max(filled, default=0) >= BUCKETS:
-            raise ValueError("the window does not fit the bag")
-        if learned is None:
-            return WindowState(self.vectors, self.pool, window)
-        pool, alphas, before = learned["pool"], learned["alphas"], learned["before"]
-        _check_pool(pool)
-        offset, accepted = learned["offset"].tolist()
-        if alphas.dtype != np.float64 or alphas.ndim != 1 or len(alphas) > len(pool):
-            raise ValueError("what was learned does not pair up")
-        if not (isfinite(offset) and 0 <= accepted < _MOST_CHUNKS and ((alphas >= 0) & (alphas <= 1)).all()):
-            raise ValueError("what was learned holds no weights")
-        if before.ndim != 2 or before.dtype != np.int16 or not ((before >= -1) & (before < BUCKETS)).all():
-            raise ValueError("what was learned does not fit the bag")
-        vectors = self.vectors if not len(alphas) else _expansion(pool[: len(alphas)], alphas, offset)
-        state = WindowState(vectors, pool, window)
-        state.alphas, state.accepted = alphas, int(accepted)
-        state.before = tuple(tuple(b for b in row if b >= 0) for row in before.tolist())
-        return state
+class OneClassSvm:
+    """Trained window model. Immutable.
 
-    def judge(self, state: WindowState, batch: Sequence[Tokens], admit: Sequence[bool]) -> Evidence:
-        """Judge the window with each action in it; see :meth:`Detector.judge`.
+    Parameters
+    ----------
+    pool, alphas, offset
+        See :class:`Expansion`.
+    """
 
-        An action's own figure is how far it alone pushes the window outwards: the margin with it less the
-        margin without the buckets that only it fills (0 where others in the window fill them all).
-        """
-        vectors, window = state.vectors, tuple(state.window)
-        walk = state.walk(batch, admit)
-        overlaps, active, before, after = walk
-        if len(overlaps) > 2 * len(batch):  # many steps that nobody asks for
-            asked = sorted({*before, *after})
-            row = {step: number for number, step in enumerate(asked)}
-            overlaps, active = overlaps[asked], active[asked]
-            before, after = [row[step] for step in before], [row[step] for step in after]
-        kernel = vectors.kernel(overlaps, active)
-        margins = vectors.margins(kernel)
-        without, within = margins.take(before), margins.take(after)
-        margin = np.where(admit, within, without)
-        entered = tuple([tokens.buckets for tokens in batch])
-        around = Surroundings(vectors, walk, kernel, after, admit, window, entered)
-        return Evidence(margin, within - without, margin[:, None], around)
+    def __init__(self, pool: WindowPool, alphas: Floats, offset: float) -> None:
+        self.pool = pool
+        self.expansion = Expansion(pool, alphas, offset)
 
-    def learn(self, state: WindowState, chunk: Sequence[Tokens], weight: float) -> None:
-        """Take the windows of a chunk into the pool, if it is likelier the user's than not; fit at every tenth."""
+    def start(self) -> SvmState:
+        """Return the state that training ended in."""
+        return SvmState(self.pool, self.expansion)
+
+    def margin(self, state: SvmState, window: Sequence[Features]) -> float:
+        """Return how far outside the last actions lie: ``LENGTH`` of them, or fewer."""
+        return state.expansion.margin(bag_of(window))
+
+    def learn(self, state: SvmState, chunk: Sequence[Features], weight: float) -> None:
+        """Add the windows of consecutive actions to the pool, if ``weight`` is above 1/2."""
         if weight <= 0.5:
-            state.before = ()
             return
-        buckets = tuple(tokens.buckets for tokens in chunk)
-        both = state.before + buckets
-        first = len(both) if not state.before else len(state.before) + STRIDE
-        ends = range(min(first, len(both)), len(both) + 1, STRIDE)
-        state.pool = np.concatenate([state.pool, _windows(both, ends)])
-        state.before = buckets
-        state.accepted += 1
-        if state.accepted % REFIT == 0:
-            self._refit(state)
+        waiting = (*state.waiting, *chunk)
+        while len(waiting) >= LENGTH:
+            state.pool = state.pool.with_bag(bag_of(waiting[:LENGTH]))
+            waiting = waiting[STRIDE:]
+            state.learned += 1
+            if state.learned % REFIT == 0:
+                self._refit(state)
+        state.waiting = waiting
 
-    def as_trained(self, state: WindowState) -> tuple[float, ...]:
-        """Judge the window once more, by the support vectors of training."""
-        overlap = state.overlap if state.vectors is self.vectors else state.overlap_with(self.vectors)
-        kernel = self.vectors.kernel(overlap[None], np.array([state.active]))
-        return tuple(self.vectors.margins(kernel).tolist())
-
-    def learned(self, state: WindowState) -> Arrays:
-        """Return the pool and what was fitted to it."""
-        width = max(map(len, state.before), default=0)
-        before = np.full((len(state.before), width), -1, dtype=np.int16)
-        for row, buckets in zip(before, state.before, strict=True):
-            row[: len(buckets)] = buckets
+    def learned(self, state: SvmState) -> Arrays:
+        """Return the adapted model as arrays to save."""
+        waiting, sizes = packed(state.waiting)
         return {
-            "pool": state.pool,
-            "alphas": state.alphas,
-            "offset": np.array([state.vectors.offset, float(state.accepted)]),
-            "before": before,
+            "features": state.pool.features,
+            "sizes": state.pool.sizes,
+            "alphas": state.expansion.alphas,
+            "offset": np.array([state.expansion.offset, float(state.learned)]),
+            "waiting": waiting,
+            "waiting_sizes": sizes,
         }
 
+    def resume(self, learned: Mapping[str, NDArray[Any]]) -> SvmState:
+        """Return the state that :meth:`learned` saved; raise ValueError or KeyError if the arrays are invalid."""
+        pool = WindowPool(learned["features"], learned["sizes"])
+        alphas = learned["alphas"]
+        offset, count = _numbers(learned["offset"], 2)
+        if len(pool) >= MAX_WINDOWS + REFIT or not 0.0 <= count < _MOST_LEARNED:
+            raise ValueError("the adapted window model is invalid: it holds too many windows")
+        if alphas.ndim != 1 or len(alphas) > len(pool):
+            raise ValueError("the adapted window model is invalid: it holds more weights than windows")
+        # Windows learned since the last fit have no weight yet.
+        state = SvmState(pool, Expansion(pool[: len(alphas)], alphas, offset), int(count))
+        state.waiting = unpacked(learned["waiting"], learned["waiting_sizes"])
+        if len(state.waiting) >= LENGTH:
+            raise ValueError("the adapted window model is invalid: too many actions are waiting")
+        return state
+
     def arrays(self) -> Arrays:
-        """Return what was learned."""
+        """Return the trained model as arrays to save."""
         return {
-            "support": self.vectors.support,
-            "weights": self.vectors.weights,
-            "offset": np.array([self.vectors.offset]),
-            "window": self.window,
-            "pool": self.pool,
+            "features": self.pool.features,
+            "sizes": self.pool.sizes,
+            "alphas": self.expansion.alphas,
+            "offset": np.array([self.expansion.offset]),
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays) -> OneClassSvm:
-        """Rebuild from what :meth:`arrays` gave; raises ValueError or KeyError where it does not fit."""
-        offset = float(arrays["offset"][0])
-        return cls(arrays["support"], arrays["weights"], offset, arrays["window"], arrays["pool"])
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> OneClassSvm:
+        """Return the model that :meth:`arrays` saved; raise ValueError or KeyError if the arrays are invalid."""
+        pool = WindowPool(arrays["features"], arrays["sizes"])
+        if len(pool) > MAX_WINDOWS:
+            raise ValueError("the window model is invalid: it holds too many windows")
+        (offset,) = _numbers(arrays["offset"], 1)
+        return cls(pool, arrays["alphas"], offset)
 
-    def _refit(self, state: WindowState) -> None:
-        dropped = max(len(state.pool) - MAX_POOL, 0)
-        state.pool = state.pool[dropped:]
+    def _refit(self, state: SvmState) -> None:
+        state.pool = state.pool[max(len(state.pool) - MAX_WINDOWS, 0) :]
         size = len(state.pool)
-        bounds = np.full(size, 1.0 / (NU * size))
-        known = state.alphas[dropped:]
-        start = np.concatenate([known, np.zeros(size - len(known))]) if len(known) else None
-        solution = solve(Kernel(overlaps_of(state, dropped), GAMMA), bounds, start)
-        state.alphas = solution.alphas
-        state.use(_expansion(state.pool, solution.alphas, solution.offset))
+        start = np.zeros(size)
+        fitted = state.expansion.alphas[-(size - REFIT) :] if size > REFIT else start[:0]
+        start[: len(fitted)] = fitted
+        solution = solve(state.pool.kernel(), np.full(size, 1.0 / (NU * size)), start)
+        state.expansion = Expansion(state.pool, solution.alphas, solution.offset)
 
 
-def packed(bags: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return binary bags with eight buckets a byte."""
-    return np.packbits(bags, axis=1)
+def _numbers(array: NDArray[Any], count: int) -> list[float]:
+    if array.dtype != np.float64 or array.shape != (count,):
+        raise ValueError("the window model is invalid: its offset has another shape or type")
+    numbers: list[float] = array.tolist()
+    return numbers
 
 
-def _windows(actions: Sequence[Buckets], ends: Sequence[int]) -> NDArray[np.uint8]:
-    """Return the packed bags of the windows that end before some of the actions."""
-    filled = np.fromiter(chain.from_iterable(actions), dtype=np.intp)
-    begins = [0, *accumulate(map(len, actions))]
-    bags = np.zeros((len(ends), BUCKETS), dtype=np.uint8)
-    for bag, end in zip(bags, ends, strict=True):
-        bag[filled[begins[max(end - WINDOW, 0)] : begins[end]]] = 1
-    return packed(bags)
-
-
-def _expansion(pool: NDArray[np.uint8], alphas: NDArray[np.float64], offset: float) -> SupportVectors:
-    of_weight = alphas > 0
-    return SupportVectors(np.unpackbits(pool[of_weight], axis=1), alphas[of_weight], offset)
-
-
-def _check_pool(pool: NDArray[np.uint8]) -> None:
-    if pool.dtype != np.uint8 or pool.ndim != 2 or pool.shape[1] != BUCKETS // 8 or len(pool) > 2 * MAX_POOL:
-        raise ValueError("the pool of windows does not fit the bag")
+def _rbf(cosines: Any) -> Floats:  # noqa: ANN401 - float32 or float64
+    # Bags have length one: |x - y|^2 = 2 - 2 x.y
+    found: Floats = np.exp(2.0 * GAMMA * (np.asarray(cosines, dtype=np.float64) - 1.0))
+    return found

@@ -40,8 +40,8 @@ def rbf(bags: NDArray[np.uint8] | NDArray[np.bool_], gamma: float) -> Reals:
     """Return the kernel between bags made to have length one, ``exp(-2 gamma (1 - cosine))``.
 
     ``bags`` are of 0 and 1, shape (windows, buckets); the kernel is of shape (windows, windows), symmetric and
-    positive semi-definite. An empty bag has length one but overlaps with nothing, not even with itself, as in
-    :class:`~anomaly.detectors.ocsvm.SupportVectors`. Raises ValueError for other bags, or a gamma that is negative
+    positive semi-definite. An empty bag has length one but overlaps with nothing, not even with itself.
+    Raises ValueError for other bags, or a gamma that is negative
     or not finite.
     """
     if bags.ndim != 2 or bags.max(initial=0) > 1:

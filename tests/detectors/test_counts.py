@@ -1,10 +1,10 @@
-"""The counts of a user: probabilities at every moment, and a memory that goes on and stays as long as it was."""
+"""Counts of a user: probabilities, and how the counts adapt and forget."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from math import isfinite, log
+from math import isfinite
 from random import Random
 
 import numpy as np
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from anomaly.detectors.counts import FORMS, LEAST_MEMORY, MAX_FRESH, NEW, PRIOR, Counts, CountState, Judged
+from anomaly.detectors.counts import LEAST_MEMORY, MAX_FRESH, PRIOR, Counts, CountState
 from anomaly.detectors.interface import Arrays
 from anomaly.tokens import Tokens
 
@@ -40,39 +40,39 @@ MARKED = st.builds(
 CHUNKS = st.lists(st.tuples(st.lists(ACTIONS, max_size=60), st.floats(0.0, 1.0)), max_size=8)
 
 
-def counts(*, others: bool = True) -> Counts:
-    """Make the counts of 900 actions."""
-    return Counts(OWN.copy(), SHARES.copy(), STARTS, others=others)
+def counts() -> Counts:
+    """Return the counts of 900 actions."""
+    return Counts(OWN.copy(), SHARES.copy(), STARTS)
 
 
 def probability(model: Counts, state: CountState, token: int, mark: int = 0) -> float:
-    """Give the probability of a token."""
-    return model.judge(state, token, mark).probability
+    """Return the probability of a token."""
+    return model.judge(state, (token,), (mark,))[0]
 
 
 def learned(model: Counts, state: CountState, token: int, mark: int) -> float:
-    """Give what a value that training did not know weighs by now."""
+    """Return the weight of a value that training did not know."""
     return state.fresh.get((token, mark), 0.0) * float(state.scale[model._column[token]])
 
 
 def column(model: Counts, state: CountState, number: int) -> list[float]:
-    """Give the probabilities of all tokens of a column."""
+    """Return the probabilities of all tokens of a column."""
     return [probability(model, state, token) for token in range(STARTS[number], STARTS[number + 1])]
 
 
-def everything(model: Counts, state: CountState) -> list[Judged]:
-    """Judge every token, without a mark and by each of some."""
-    return [model.judge(state, token, mark) for token in range(1, SIZE) for mark in range(7)]
+def everything(model: Counts, state: CountState) -> list[float]:
+    """Return the probability of every token, without a mark and with each of some."""
+    return [probability(model, state, token, mark) for token in range(1, SIZE) for mark in range(7)]
 
 
 def moved(model: Counts, state: CountState) -> Arrays:
-    """Take what was learned through a file, as the store does."""
+    """Return the adapted counts after a file, as the store reads them."""
     found: Arrays = load(save({name: np.ascontiguousarray(a) for name, a in model.learned(state).items()}))
     return found
 
 
-def test_a_probability_is_a_share_with_a_prior() -> None:
-    """A token is as probable as its share among the user's actions and PRIOR more by others."""
+def test_judge_is_a_share_with_a_prior() -> None:
+    """The probability of a token is its share of the user's actions and of PRIOR more by the prior."""
     model = counts()
     state = model.start()
     totals = np.repeat([900.0, 850.0, SELDOM], [3, 5, 3])
@@ -82,43 +82,19 @@ def test_a_probability_is_a_share_with_a_prior() -> None:
     assert [probability(model, state, token, 99) for token in range(1, SIZE)] == pytest.approx(expected.tolist())
 
 
-def test_foreign_is_how_much_likelier_it_is_of_others() -> None:
-    """What others do more is foreign and what the user does more is not; where nobody is known, nothing is."""
-    model, alone = counts(), counts(others=False)
+def test_judge_actions_are_judged_token_by_token() -> None:
+    """The probabilities of an action are those of its tokens, each with its mark."""
+    model = counts()
     state = model.start()
-    for token in range(1, SIZE):
-        expected = log(SHARES[token] / probability(model, state, token))
-        assert model.judge(state, token, 0).foreign == pytest.approx(expected)
-        assert alone.judge(alone.start(), token, 0) == (probability(model, state, token), 0.0)
-    assert model.judge(state, 4, 0).foreign < 0 < model.judge(state, 8, 0).foreign
-
-
-def test_what_nobody_has_is_foreign_half_way() -> None:
-    """A value that nobody has counts, by NEW, as one that others have and this user has not; alone it does not."""
-    model, alone = counts(), counts(others=False)
-    state = model.start()
-    assert OWN[8] == 0
-    lacking = model.judge(state, 8, 0).foreign
-    for token in (4, 6, 8):
-        plain, marked = model.judge(state, token, 0), model.judge(state, token, 99)
-        assert marked.probability == plain.probability
-        assert marked.foreign == pytest.approx(NEW * lacking + (1 - NEW) * plain.foreign)
-        assert alone.judge(state, token, 99) == (plain.probability, 0.0)
-
-
-def test_measured_against_others() -> None:
-    """The same counts against other users have their prior, and the user's counts."""
-    alone, others = counts(others=False), np.where(np.arange(SIZE) > 0, 0.25, 0.0)
-    model = alone.against(others)
-    assert model.judge(model.start(), 4, 0).probability == pytest.approx((700 + PRIOR * 0.25) / (850 + PRIOR))
-    assert model.judge(model.start(), 8, 0).foreign == pytest.approx(log(0.25 / ((PRIOR * 0.25) / (850 + PRIOR))))
-    assert not alone.others
-    assert alone.prior.tolist() == SHARES.tolist()
+    model.learn(state, [Tokens((1, 8, 9), (), (0, 77, 5))] * 3, 1.0)
+    for marks in ((0, 0, 0), (0, 77, 0), (0, 77, 5), (3, 78, 5)):
+        keys = zip((2, 8, 9), marks, strict=True)
+        assert model.judge(state, (2, 8, 9), marks) == [probability(model, state, *key) for key in keys]
 
 
 @given(CHUNKS)
-def test_what_is_learned_is_forgotten_elsewhere(chunks: list[tuple[list[Tokens], float]]) -> None:
-    """Whatever is learned, a column's probabilities add up to 1, and it weighs what it did in training.
+def test_learn_keeps_probabilities_and_totals(chunks: list[tuple[list[Tokens], float]]) -> None:
+    """After any learning, a column's probabilities add up to 1, and its total is that of training.
 
     A column that training hardly saw grows, to LEAST_MEMORY at most.
     """
@@ -132,8 +108,8 @@ def test_what_is_learned_is_forgotten_elsewhere(chunks: list[tuple[list[Tokens],
         assert [sum(column(model, state, number)) for number in range(3)] == pytest.approx([1.0] * 3)
 
 
-def test_a_column_that_is_seldom_grows() -> None:
-    """A column that training hardly saw does not forget it for a few actions: it first grows to LEAST_MEMORY."""
+def test_learn_rare_column_grows_to_least_memory() -> None:
+    """A column that training hardly saw grows to LEAST_MEMORY before it forgets as much as it learns."""
     model = counts()
     state = model.start()
     for times in range(1, 21):
@@ -142,8 +118,10 @@ def test_a_column_that_is_seldom_grows() -> None:
 
 
 @given(CHUNKS, st.integers(4, 11), st.floats(0.01, 1.0))
-def test_a_learned_value_is_likelier(chunks: list[tuple[list[Tokens], float]], token: int, weight: float) -> None:
-    """Learning a value raises its probability, lowers the others' of its column, and leaves the other columns."""
+def test_learn_raises_the_probability_of_a_value(
+    chunks: list[tuple[list[Tokens], float]], token: int, weight: float
+) -> None:
+    """Learning a value raises its probability, lowers those of its column, and keeps those of other columns."""
     model = counts()
     state = model.start()
     for chunk, before in chunks:
@@ -163,8 +141,8 @@ def test_a_learned_value_is_likelier(chunks: list[tuple[list[Tokens], float]], t
 
 
 @given(st.floats(0.01, 0.98), st.integers(1, 60))
-def test_half_a_weight_is_half_way(weight: float, times: int) -> None:
-    """The more an action weighs, the likelier it becomes: between what it was and what it is at weight 1."""
+def test_learn_more_weight_makes_likelier(weight: float, times: int) -> None:
+    """The probability grows with the weight that an action is learned with."""
     model, chunk = counts(), [Tokens((2, 7, 9), (), (0, 0, 0))] * times
     found = []
     for part in (0.0, weight, weight + 0.01, 1.0):
@@ -176,8 +154,8 @@ def test_half_a_weight_is_half_way(weight: float, times: int) -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0])
-def test_no_weight_changes_nothing(weight: float) -> None:
-    """What weighs nothing is not counted and nothing is forgotten for it, exactly."""
+def test_learn_without_weight_changes_nothing(weight: float) -> None:
+    """Learning with weight 0 or less changes nothing."""
     model = counts()
     state = model.start()
     model.learn(state, [Tokens((1, 8), (), (0, 5))], 0.5)
@@ -188,27 +166,26 @@ def test_no_weight_changes_nothing(weight: float) -> None:
     assert everything(model, state) == judged
 
 
-def test_a_new_value_is_known_by_its_mark() -> None:
-    """A value that training did not know is, once learned, likelier than others of its form."""
+def test_learn_new_value_is_known_by_its_mark() -> None:
+    """A learned value that training did not know is likelier than other values of its form."""
     model = counts()
     state = model.start()
     model.learn(state, [Tokens((1, 8), (), (0, 77))], 1.0)
     first, form = probability(model, state, 8, 77), probability(model, state, 8)
-    assert form == pytest.approx((1.0 + PRIOR * SHARES[8]) / (850 + PRIOR))  # the first time, its form gains too
+    assert form == pytest.approx(
+        (1.0 + PRIOR * SHARES[8]) / (850 + PRIOR)
+    )  # its first time also counts for its form
     assert first == pytest.approx(form + 1.0 / (850 + PRIOR))
-    others = SHARES[8] / FORMS  # of others, one value of the form
-    assert model.judge(state, 8, 77).foreign == pytest.approx(log(others * (850 + PRIOR) / (1.0 + PRIOR * others)))
     model.learn(state, [Tokens((1, 8), (), (0, 77))] * 20, 1.0)
     assert probability(model, state, 8, 77) > 5 * first
     assert probability(model, state, 8) < form
     assert probability(model, state, 8, 78) == probability(model, state, 8)  # another value of the form
     assert probability(model, state, 7, 77) == probability(model, state, 7)  # of another form
-    assert model.judge(state, 8, 77).foreign < model.judge(state, 8, 78).foreign
 
 
 @given(st.lists(st.tuples(st.lists(ACTIONS | MARKED, max_size=60), st.floats(0, 1)), max_size=6))
-def test_a_learned_value_is_likelier_than_one_never_seen(chunks: list[tuple[list[Tokens], float]]) -> None:
-    """However much else its form brings, a value that was learned is likelier than one that nobody ever saw."""
+def test_learn_new_value_is_likelier_than_one_never_seen(chunks: list[tuple[list[Tokens], float]]) -> None:
+    """A learned value is likelier than one of its form that never came up, whatever else was learned."""
     model = counts()
     state = model.start()
     for chunk, weight in chunks:
@@ -220,8 +197,8 @@ def test_a_learned_value_is_likelier_than_one_never_seen(chunks: list[tuple[list
             assert learned(model, state, token, mark) < 1e-9 or known > unknown
 
 
-def test_a_new_value_fades() -> None:
-    """What was learned once and does not come back loses weight to what does."""
+def test_learn_forgets_a_value_that_does_not_come_back() -> None:
+    """A learned value that does not come back loses weight to values that do."""
     model = counts()
     state = model.start()
     model.learn(state, [Tokens((1, 8), (), (0, 77))] * 10, 1.0)
@@ -233,8 +210,8 @@ def test_a_new_value_fades() -> None:
     assert learned(model, state, 8, 77) == pytest.approx(10 * (1 - 100 / 850) ** 20)
 
 
-def test_new_values_are_bounded() -> None:
-    """Beyond MAX_FRESH the value learned first is forgotten, and is one of its form again."""
+def test_learn_forgets_the_oldest_beyond_max_fresh() -> None:
+    """Beyond MAX_FRESH new values, the one learned first has the probability of its form again."""
     model = counts()
     state = model.start()
     model.learn(state, [Tokens((1, 8), (), (0, mark)) for mark in range(1, MAX_FRESH + 3)], 0.1)
@@ -248,8 +225,8 @@ def test_new_values_are_bounded() -> None:
     st.lists(st.tuples(st.lists(ACTIONS | MARKED, max_size=30), st.floats(0, 1)), min_size=2, max_size=6),
     st.integers(0, 5),
 )
-def test_what_was_saved_goes_on(chunks: list[tuple[list[Tokens], float]], cut: int) -> None:
-    """Counts that went through a file judge, and learn, exactly as those that did not."""
+def test_resume_continues_as_the_saved_state(chunks: list[tuple[list[Tokens], float]], cut: int) -> None:
+    """Counts that were saved and resumed judge and learn exactly as those that were not."""
     model = counts()
     state = model.start()
     for number, (chunk, weight) in enumerate(chunks):
@@ -268,7 +245,7 @@ def test_what_was_saved_goes_on(chunks: list[tuple[list[Tokens], float]], cut: i
 
 
 class Plain:
-    """The same counts as they are described: every number is held, and multiplied, by itself."""
+    """Plain implementation of the counts, which multiplies every number by itself."""
 
     def __init__(self) -> None:
         self.own: list[float] = OWN.tolist()
@@ -278,7 +255,7 @@ class Plain:
         self.begun = list(self.totals)
 
     def learn(self, chunk: list[Tokens], weight: float) -> None:
-        """Forget, column by column, as much as comes in; then count."""
+        """Forget as much as comes in, column by column, and count."""
         if weight <= 0:
             return
         for number, span in enumerate(self.spans):
@@ -300,14 +277,14 @@ class Plain:
                 self.own[token] += weight
 
     def probability(self, token: int, mark: int) -> float:
-        """Give the probability of a token, or of a value that training did not know."""
+        """Return the probability of a token, or of a value that training did not know."""
         total = next(t for t, span in zip(self.totals, self.spans, strict=True) if token in span) + PRIOR
         weight = self.own[token] + PRIOR * float(SHARES[token]) + self.fresh.get((token, mark), 0.0)
         return float(min(weight / total, 1.0))
 
 
 def alike(model: Counts, state: CountState, plain: Plain) -> bool:
-    """Say whether every token, and value, is as probable by both, and every value weighs the same."""
+    """Return whether both give every token and value the same probability, and every value the same weight."""
     keys = [(token, mark) for token in range(1, SIZE) for mark in range(7)]
     found = [probability(model, state, *key) for key in keys]
     weights = [learned(model, state, *key) for key in plain.fresh]
@@ -320,8 +297,8 @@ def alike(model: Counts, state: CountState, plain: Plain) -> bool:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.lists(ACTIONS | MARKED, max_size=60), st.floats(0, 1)), max_size=8), st.booleans())
-def test_counting_is_as_described(chunks: list[tuple[list[Tokens], float]], saving: bool) -> None:  # noqa: FBT001
-    """Whatever is learned, and whenever it is saved, the probabilities are those of counting one by one."""
+def test_learn_matches_plain_counting(chunks: list[tuple[list[Tokens], float]], saving: bool) -> None:  # noqa: FBT001
+    """The probabilities are those of plain counting, whatever is learned and whenever it is saved."""
     model, plain = counts(), Plain()
     state = model.start()
     for chunk, weight in chunks:
@@ -334,14 +311,14 @@ def test_counting_is_as_described(chunks: list[tuple[list[Tokens], float]], savi
             assert alike(model, state, plain)
 
 
-def test_counting_goes_on_for_years() -> None:
-    """Where scales fall below any float, time and again, they are multiplied out and all is as counted plainly."""
+def test_learn_for_years_stays_exact() -> None:
+    """Scales that fall below any float are multiplied out, and the probabilities stay those of plain counting."""
     model, plain, draw = counts(), Plain(), Random(3)  # noqa: S311 - sample data
     state, low, multiplied = model.start(), 1.0, 0
     known = [[Tokens((1, 4), ())] * 240, [Tokens((2, 7, 9), ())] * 240]
     for number in range(6000):
         chunk = known[number % 2]
-        if number % 50 == 49:  # values come up from time to time, and some of them again
+        if number % 50 == 49:  # now and then new values, some of them again
             chunk = [Tokens((3, token), (), (0, draw.randrange(1, 7))) for token in (8, 8, 4)]
         model.learn(state, chunk, 0.9)
         plain.learn(chunk, 0.9)
@@ -356,8 +333,8 @@ def test_counting_goes_on_for_years() -> None:
 
 
 @pytest.mark.parametrize("count", [499, 500, 849, 850, 900, 2000])
-def test_a_chunk_that_fills_the_memory(count: int) -> None:
-    """A chunk of as much as is remembered, or more, leaves nothing of what was before, and no number is lost."""
+def test_learn_chunk_of_the_whole_memory_stays_finite(count: int) -> None:
+    """A chunk as large as the memory, or larger, replaces all counts, and every number stays finite."""
     model, plain = counts(), Plain()
     state = model.start()
     for chunk in ([Tokens((1, 8), (), (0, 5))], [Tokens((1, 4, 9), ())] * count, [Tokens((1, 8), (), (0, 6))]):
@@ -367,8 +344,8 @@ def test_a_chunk_that_fills_the_memory(count: int) -> None:
         assert np.isfinite(state.probability).all()
 
 
-def test_a_state_is_its_owners() -> None:
-    """What one state learns, another does not see, nor the counts of training, nor the arrays it came from."""
+def test_start_gives_independent_states() -> None:
+    """What one state learns changes neither another state, nor the counts of training, nor the saved arrays."""
     model = counts()
     one, two = model.start(), model.start()
     before, saved = everything(model, two), model.learned(two)
@@ -405,8 +382,8 @@ LEARNED: dict[str, Callable[[Arrays], Arrays]] = {
 
 
 @pytest.mark.parametrize("change", LEARNED.values(), ids=LEARNED.keys())
-def test_unfit_counts_are_refused(change: Callable[[Arrays], Arrays]) -> None:
-    """What was learned by another model, or is damaged, is an error that the scorer expects."""
+def test_resume_invalid_arrays_raise(change: Callable[[Arrays], Arrays]) -> None:
+    """Adapted counts that are damaged or belong to another model raise one of the documented errors."""
     model = counts()
     state = model.start()
     model.learn(state, [Tokens((1, 8), (), (0, 5)), Tokens((1, 7), (), (0, 5))], 1.0)
@@ -428,13 +405,15 @@ MODELS: dict[str, tuple[Floats, Floats, NDArray[np.int32]]] = {
     "a negative count": (OWN - 1, SHARES, STARTS),
     "no number": (OWN * np.nan, SHARES, STARTS),
     "an endless prior": (OWN, np.full(SIZE, np.inf), STARTS),
-    "what nobody can do": (OWN, np.where(np.arange(SIZE) == 7, 0.0, SHARES), STARTS),
+    "single precision": (OWN.astype(np.float32), SHARES, STARTS),
+    "columns out of order": (OWN, SHARES, np.array([1, 9, 4, 12], dtype=np.int32)),
+    "a token without a prior": (OWN, np.where(np.arange(SIZE) == 7, 0.0, SHARES), STARTS),
 }
 
 
 @pytest.mark.parametrize("arrays", MODELS.values(), ids=MODELS.keys())
-def test_models_are_checked(arrays: tuple[Floats, Floats, NDArray[np.int32]]) -> None:
-    """Counts that do not cover their vocabulary, or are none, are refused at once."""
+def test_counts_invalid_arrays_raise(arrays: tuple[Floats, Floats, NDArray[np.int32]]) -> None:
+    """Counts that are invalid or do not cover their vocabulary are refused."""
     assert counts().totals.tolist() == [900.0, 850.0, SELDOM]
-    with pytest.raises(ValueError, match=r"cover|prior"):
-        Counts(*arrays, others=True)
+    with pytest.raises(ValueError, match=r"cover|prior|order|float64"):
+        Counts(*arrays)

@@ -1,4 +1,4 @@
-"""From a vocabulary to counts: what a user did, how new values are accounted for, and what others do."""
+"""Counts of a user from the user's vocabulary, and the frequencies of tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VALUES = st.lists(
 
 
 def fitted(values: list[str], column: str = "command") -> Tokenizer:
-    """Fit a tokenizer to actions of two kinds; only one of them has the column."""
+    """Return a tokenizer of actions of two kinds; only one of them has the column."""
     corpus = Corpus()
     for number, value in enumerate(values):
         corpus.append(2 * number, Action(number, "h", "u", "q", "added", {column: value}))
@@ -32,13 +32,13 @@ def fitted(values: list[str], column: str = "command") -> Tokenizer:
 
 
 def sums(tokenizer: Tokenizer, figures: Floats) -> list[float]:
-    """Add up the figures of each column's tokens."""
+    """Return the sum of the figures of each column's tokens."""
     return [float(figures[head.start : head.stop].sum()) for head in tokenizer.heads]
 
 
 @given(VALUES)
 def test_first_tokens_delimit_the_columns(values: list[str]) -> None:
-    """Between one start and the next lie the tokens of one column, and the last one ends the vocabulary."""
+    """Each column has the tokens from its start to the next, and the last start ends the vocabulary."""
     tokenizer = fitted(values)
     starts = first_tokens(tokenizer)
     assert starts.dtype == np.int32
@@ -47,8 +47,8 @@ def test_first_tokens_delimit_the_columns(values: list[str]) -> None:
 
 
 @given(VALUES)
-def test_occurrences_are_the_vocabularys(values: list[str]) -> None:
-    """A token occurred as often as its vocabulary says; a value of its own as often as the log has it."""
+def test_occurrences_are_those_of_the_vocabulary(values: list[str]) -> None:
+    """A token has the count of the vocabulary; the token of one value has the count of the log."""
     tokenizer = fitted(values)
     found = occurrences(tokenizer)
     assert found.shape == (tokenizer.size,)
@@ -61,7 +61,7 @@ def test_occurrences_are_the_vocabularys(values: list[str]) -> None:
 
 @given(VALUES)
 def test_frequencies_are_probabilities(values: list[str]) -> None:
-    """Each column's frequencies add up to one, and what is new has the share that was new in training."""
+    """Each column's frequencies add up to 1, and new values have the share that was new in training."""
     tokenizer = fitted(values)
     found = frequencies(tokenizer)
     assert found[0] == 0.0
@@ -75,8 +75,8 @@ def test_frequencies_are_probabilities(values: list[str]) -> None:
             assert part[exact].tolist() == pytest.approx(((1 - head.unseen) * known / known.sum()).tolist())
 
 
-def test_what_is_new_costs_most_where_nothing_ever_was() -> None:
-    """Something new is improbable in a column that never varies, and to be expected in one that always does."""
+def test_frequencies_of_new_values_follow_the_column() -> None:
+    """A new value is improbable in a column that never varies, and probable in one that always does."""
     steady, restless = fitted(["ls"] * 200), fitted([f"ls -l /srv/{n}" for n in range(200)])
     assert frequencies(steady)[steady.heads[1].start] < 0.01
     assert frequencies(restless)[restless.heads[1].start :].sum() == pytest.approx(1.0)
@@ -87,8 +87,8 @@ COUNTED = st.lists(st.lists(st.floats(0, 1e6), min_size=1, max_size=6), min_size
 
 
 @given(COUNTED)
-def test_expectations_are_probabilities(columns: list[list[float]]) -> None:
-    """By counts, each token has its share of its column; one that nobody has is improbable, not impossible."""
+def test_expectation_is_a_smoothed_share(columns: list[list[float]]) -> None:
+    """Each token has its share of the occurrences in its column; a token without any has a small share."""
     figures = np.array([0.0, *(figure for column in columns for figure in column)])
     starts = np.cumsum([1, *map(len, columns)]).astype(np.int32)
     found = expectation(figures, starts)
@@ -100,34 +100,23 @@ def test_expectations_are_probabilities(columns: list[list[float]]) -> None:
 
 
 @given(VALUES)
-def test_counted_alone(values: list[str]) -> None:
-    """A user who is learned alone is measured against what is frequent: as many actions as each column had."""
+def test_count_has_the_frequencies_and_sizes_of_the_columns(values: list[str]) -> None:
+    """Each column weighs as much as its actions, and every token has its frequency."""
     tokenizer = fitted(values)
     counts = count(tokenizer)
-    assert not counts.others
+    assert counts.starts.tolist() == first_tokens(tokenizer).tolist()
     assert counts.prior.tolist() == frequencies(tokenizer).tolist()
     assert counts.totals.tolist() == pytest.approx([float(head.count) for head in tokenizer.heads])
-    # The prior is of the same shape as the counts: it changes no probability.
+    # The prior has the same shares as the counts, so it changes no probability.
     assert counts.probabilities().tolist() == pytest.approx(counts.prior.tolist())
 
 
-def test_counted_among_others() -> None:
-    """A user among others keeps the counts of the user's own actions, and others' probabilities are the prior."""
-    tokenizer = fitted(["ls"] * 6 + ["git status"] * 2 + ["git diff"])
-    starts = first_tokens(tokenizer)
-    others = expectation(np.arange(tokenizer.size, dtype=np.float64), starts)
-    counts = count(tokenizer, others)
-    assert counts.others
-    assert counts.own.tolist() == occurrences(tokenizer).tolist()
-    assert counts.prior.tolist() == others.tolist()
-    assert sums(tokenizer, counts.probabilities()) == pytest.approx([1.0] * len(tokenizer.heads))
+def test_count_known_value_is_likelier_than_a_new_one() -> None:
+    """A value that the user often had is likelier than one that training did not know."""
+    tokenizer = fitted(["git diff"] + ["git status"] * 20 + ["ls"] * 60)
+    counts = count(tokenizer)
     state = counts.start()
-    often, seldom = (tokenizer.encode(Action(1, "h", "u", "q", "added", {"command": c})) for c in ("ls", "x"))
-    assert counts.judge(state, often.ids[1], 0).foreign < 0 < counts.judge(state, seldom.ids[1], 1).foreign
-
-
-def test_a_background_of_another_vocabulary_is_refused() -> None:
-    """What others do must be of the same tokens."""
-    tokenizer = fitted(["ls"] * 6)
-    with pytest.raises(ValueError, match="vocabulary"):
-        count(tokenizer, np.full(tokenizer.size + 1, 0.1))
+    often, new = (tokenizer.encode(Action(1, "h", "u", "q", "added", {"command": c})) for c in ("ls", "x"))
+    assert not any(often.marks)
+    assert new.marks[1]
+    assert counts.judge(state, often.ids, often.marks)[1] > 5 * counts.judge(state, new.ids, new.marks)[1]

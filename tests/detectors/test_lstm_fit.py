@@ -5,26 +5,25 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from anomaly.calibration_fit import fit_tail
 from anomaly.corpus import Corpus
 from anomaly.detectors import lstm_fit, lstm_trainer
-from anomaly.detectors.counts_fit import expectation, first_tokens, occurrences
-from anomaly.detectors.interface import WINDOW, OutOfFold
+from anomaly.detectors.interface import WINDOW
 from anomaly.detectors.lstm import MIX, Lstm
-from anomaly.detectors.lstm_fit import LstmLearner
+from anomaly.detectors.lstm_fit import LEAST_BITS, LstmLearner
 from anomaly.detectors.lstm_layout import Layout
 from anomaly.detectors.lstm_trainer import Trainer
 from anomaly.osquery import Action
 from anomaly.tokenizer import Tokenizer
 from anomaly.tokens import Encoded
-from tests.conftest import judge_one
+from tests.detectors.networks import judge_one
 
 Made = tuple[Tokenizer, Encoded]
 
 
 def make(count: int, commands: int = 6, seed: int = 2) -> Made:
-    """Tokenise actions that go round, and now and then bring something new."""
+    """Return actions that go round, some of them with a new command."""
     draw = random.Random(seed)  # noqa: S311 - sample data
     corpus = Corpus()
     for number in range(count):
@@ -37,12 +36,12 @@ def make(count: int, commands: int = 6, seed: int = 2) -> Made:
 
 @pytest.fixture(scope="module")
 def made() -> Made:
-    """Give 400 actions."""
+    """Return 400 actions."""
     return make(400)
 
 
 def fit(made: Made, seed: int = 0, epochs: int | None = 1, learner: LstmLearner | None = None) -> Lstm:
-    """Train on everything."""
+    """Return a model that learned from all actions."""
     learner = learner or LstmLearner(seed)
     learner.epochs = epochs
     count = len(made[1].ids)
@@ -51,37 +50,31 @@ def fit(made: Made, seed: int = 0, epochs: int | None = 1, learner: LstmLearner 
 
 @pytest.fixture(scope="module")
 def lstm(made: Made) -> Lstm:
-    """Give a network that has learned from them once."""
+    """Return a model trained on them for one epoch."""
     return fit(made)
 
 
-def background(made: Made) -> NDArray[np.float64]:
-    """Make other users, who do everything the other way round."""
-    tokenizer, _ = made
-    return expectation(occurrences(tokenizer).max() - occurrences(tokenizer), first_tokens(tokenizer))
-
-
 def equal(one: Lstm, two: Lstm) -> bool:
-    """Say whether two networks are the same, bit for bit."""
+    """Return whether two models are the same, bit for bit."""
     return all(array.tobytes() == two.arrays()[name].tobytes() for name, array in one.arrays().items())
 
 
-def test_a_seed_is_a_network(made: Made, lstm: Lstm) -> None:
-    """The same seed and actions give the same network, bit for bit; another seed gives another."""
+def test_fit_same_seed_gives_the_same_model(made: Made, lstm: Lstm) -> None:
+    """The same seed and actions give the same model, bit for bit; another seed gives another."""
     assert equal(lstm, fit(made))
     assert not equal(lstm, fit(made, seed=1))
 
 
-def test_a_learner_remembers_no_user(made: Made, lstm: Lstm) -> None:
-    """A network is the same whether its learner has taught others before or not."""
+def test_fit_does_not_depend_on_earlier_users(made: Made, lstm: Lstm) -> None:
+    """A model is the same whether or not its learner fitted other users before."""
     learner = LstmLearner(0)
     fit(make(300, commands=9), learner=learner)
     assert equal(lstm, fit(made, learner=learner))
     assert len(learner._trainers) == 1
 
 
-def test_training_learns(made: Made) -> None:
-    """After some epochs the user's next action is less of a surprise than by its counts alone."""
+def test_fit_lowers_the_surprise(made: Made) -> None:
+    """After some epochs the next action is less surprising than by the counts alone."""
     trained, (_, encoded) = fit(made, epochs=80), made
     state = trained.start()
     found = np.mean([judge_one(trained, state, encoded.tokens(number)).surprise for number in range(400)])
@@ -90,8 +83,8 @@ def test_training_learns(made: Made) -> None:
     assert found < 0.6 * plain
 
 
-def test_scores_are_those_of_keras(made: Made) -> None:
-    """What the exported network gives each token is what the Keras layers that were trained give it."""
+def test_fit_exports_the_network_of_keras(made: Made) -> None:
+    """The exported network gives each token the probability that the trained Keras layers give it."""
     tokenizer, encoded = made
     learner = LstmLearner(3)
     lstm = fit(made, epochs=2, learner=learner)
@@ -116,8 +109,8 @@ def test_scores_are_those_of_keras(made: Made) -> None:
             assert share == pytest.approx((1 - MIX) * expected + MIX * counted[token], abs=1e-5)
 
 
-def test_counts_without_a_network(made: Made) -> None:
-    """Without a network the surprise is that of the counts, and nothing is trained."""
+def test_fit_without_a_network_uses_the_counts_alone(made: Made) -> None:
+    """Without a network the probabilities are those of the counts, and nothing is trained."""
     learner, seen = LstmLearner(0, network=False), list[float]()
     lstm = learner.fit(*made, [range(400)], range(300, 400), report=seen.append)
     assert seen == [1.0]
@@ -132,20 +125,19 @@ def test_counts_without_a_network(made: Made) -> None:
 
 @pytest.mark.parametrize("network", [True, False])
 @pytest.mark.parametrize("cache", [True, False])
-def test_what_is_left_out_stays_out(made: Made, *, network: bool, cache: bool) -> None:
-    """A learner that was asked for counts that stand still, or that go on counting, makes such detectors."""
+def test_fit_cache_decides_whether_counts_adapt(made: Made, *, network: bool, cache: bool) -> None:
+    """The counts of a model adapt only if its learner was asked for that."""
     learner = LstmLearner(0, network=network, cache=cache)
     learner.epochs = 1
     lstm = learner.fit(*made, [range(400)], range(300, 400))
-    finished, _ = learner.finish(lstm, made[1], out_of_fold(np.ones(400)))
-    for detector in (lstm, finished, learner.adopt(lstm, finished, [0] * len(lstm.rarity))):
+    for detector in (lstm, learner.with_rarities(lstm, made[1], np.ones(400))):
         state = detector.start()
-        detector.learn(state, [made[1].tokens(n) for n in range(100)], 1.0)
+        detector.learn(state, made[1].batch(range(100)), 1.0)
         assert (detector.learned(state)["own"] != detector.counts.own).any() == cache
 
 
-def test_early_stopping_finds_the_epochs_once(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first held-out part says for how many epochs to train; what follows keeps to it, until the next user."""
+def test_fit_finds_the_epochs_once_per_user(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first held-out part decides the epochs of a user's models, until the next user."""
     monkeypatch.setattr(lstm_fit, "MAX_EPOCHS", 3)
     learner = LstmLearner(0)
     seen: list[float] = []
@@ -161,10 +153,10 @@ def test_early_stopping_finds_the_epochs_once(made: Made, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("enough", "epochs"), [(10_000, 5), (600, 3), (300 * 4 + 299, 4)])
-def test_a_long_log_has_fewer_epochs(
+def test_fit_long_log_has_fewer_epochs(
     made: Made, monkeypatch: pytest.MonkeyPatch, enough: int, epochs: int
 ) -> None:
-    """Epochs are as many as show enough actions, within bounds."""
+    """Epochs times actions is at most ENOUGH, within the bounds of the epochs."""
     monkeypatch.setattr(lstm_fit, "MAX_EPOCHS", 5)
     monkeypatch.setattr(lstm_fit, "MIN_EPOCHS", 3)
     monkeypatch.setattr(lstm_fit, "ENOUGH", enough)
@@ -173,8 +165,8 @@ def test_a_long_log_has_fewer_epochs(
     assert learner.epochs == epochs
 
 
-def test_the_best_epoch_is_kept(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a held-out part the network is that of its best epoch, not of the last."""
+def test_fit_keeps_the_best_epoch(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a held-out part the network is that of the best epoch, not of the last."""
     monkeypatch.setattr(lstm_fit, "MAX_EPOCHS", 3)
     losses = iter((2.0, 1.0, 3.0))
     monkeypatch.setattr(Trainer, "_evaluate", lambda *_: next(losses))
@@ -186,8 +178,8 @@ def test_the_best_epoch_is_kept(made: Made, monkeypatch: pytest.MonkeyPatch) -> 
     assert equal(best, again.fit(*made, [range(300)], range(200, 300)))
 
 
-def test_it_stops_when_nothing_gets_better(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After some epochs without a better one, training ends."""
+def test_fit_stops_after_epochs_without_gain(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training ends after PATIENCE epochs without a better one."""
     monkeypatch.setattr(lstm_trainer, "PATIENCE", 2)
     monkeypatch.setattr(Trainer, "_evaluate", lambda *_: 1.0)
     learner, seen = LstmLearner(0), list[float]()
@@ -196,8 +188,8 @@ def test_it_stops_when_nothing_gets_better(made: Made, monkeypatch: pytest.Monke
     assert learner.epochs == 1
 
 
-def test_the_state_is_after_the_window(made: Made, lstm: Lstm) -> None:
-    """A network is handed over in the state that the window's actions left it in."""
+def test_fit_state_is_after_the_window(made: Made, lstm: Lstm) -> None:
+    """A model starts in the state after the actions of its window."""
     _, encoded = made
     state = Lstm.from_arrays(
         lstm.arrays() | {n: np.zeros(lstm_trainer.UNITS, np.float32) for n in ("hidden", "cell")}
@@ -207,8 +199,8 @@ def test_the_state_is_after_the_window(made: Made, lstm: Lstm) -> None:
     assert state.cell.tolist() == lstm.cell.tolist()
 
 
-def test_streams_lose_no_action() -> None:
-    """Every action stands in exactly one stream, in order, and the rest is padding."""
+def test_streams_hold_every_action_once() -> None:
+    """Every action is in exactly one stream, in order, and the rest is padding."""
     for count in (1, 2, 15, 16, 17, 400):
         ids = np.arange(1, count + 1, dtype=np.int32)[:, None]
         streams = lstm_trainer._streams(ids)
@@ -217,8 +209,8 @@ def test_streams_lose_no_action() -> None:
         assert streams[streams > 0].tolist() == list(range(1, count + 1))
 
 
-def test_what_is_trained_is_what_is_scored(made: Made) -> None:
-    """The loss of held-out actions is the mean surprise, in nats, that the exported network finds in them."""
+def test_evaluate_is_the_mean_surprise_of_the_model(made: Made) -> None:
+    """The loss of held-out actions is their mean surprise by the exported model, in nats."""
     tokenizer, encoded = made
     learner = LstmLearner(3)
     lstm = fit(made, epochs=2, learner=learner)
@@ -236,78 +228,54 @@ def test_what_is_trained_is_what_is_scored(made: Made) -> None:
     assert trainer._evaluate(layout.place(ids), known) * len(ids) == pytest.approx(surprise * np.log(2), rel=1e-4)
 
 
-def out_of_fold(bits: NDArray[np.float64], width: int = 1) -> OutOfFold:
-    """Make evidence of two folds, whose views are as training leaves them before they are finished."""
-    views = np.full((len(bits), width), 7.0)
-    views[: WINDOW - 1] = views[200 : 200 + WINDOW - 1] = np.nan
-    return OutOfFold(bits, views, (range(200), range(200, len(bits))))
-
-
-def test_finish_learns_each_kinds_rarity(made: Made, lstm: Lstm) -> None:
-    """Kinds that occur often have a distribution of their own, and the windows' evidence follows from them."""
+def test_with_rarities_fits_each_kind(made: Made, lstm: Lstm) -> None:
+    """A frequent kind has its own distribution, other kinds that of all, and the window follows from them."""
     tokenizer, encoded = made
     kinds = encoded.ids[:, 0] - 1
     bits = np.where(kinds == kinds[0], 2.0, 20.0) + np.random.default_rng(1).random(400)
-    before = out_of_fold(bits, 2)
-    after, evidence = LstmLearner(0).finish(lstm, encoded, before)
+    after = LstmLearner(0).with_rarities(lstm, encoded, bits)
     assert len(after.rarity) == len(tokenizer.heads[0].tokens)
     own = after._rarity[kinds[0]]
     assert own.score(20.0) > 30
     assert after._rarity[kinds[1]].score(20.0) < 5
-    assert after._rarity[0].score(20.0) < own.score(20.0)
-    assert evidence.action.tolist() == bits.tolist()
+    assert after.rarity[0].tolist() == fit_tail(bits, LEAST_BITS).to_array().tolist()
     rare = [after._rarity[kind].score(figure) for kind, figure in zip(kinds, bits, strict=True)]
-    assert after.recent.tolist() == pytest.approx(rare[-WINDOW:])
+    assert after.recent.tolist() == rare[-WINDOW:]
     assert after.start().rarity() == pytest.approx(np.mean(rare[-WINDOW:]))
-    for action in range(400):
-        if action % 200 < WINDOW - 1:
-            assert np.isnan(evidence.views[action]).all()
-        else:
-            mean = np.mean(rare[action - WINDOW + 1 : action + 1])
-            assert evidence.views[action].tolist() == [pytest.approx(mean), 7.0]
-    assert before.views[150, 0] == 7.0
+    unchanged = {"rarity": lstm.rarity, "recent": lstm.recent}
+    assert equal(Lstm.from_arrays(after.arrays() | unchanged), lstm)
 
 
-def test_finish_hears_one_fold(made: Made, lstm: Lstm) -> None:
-    """Actions that no fold has judged are left out of the rarities, and have none themselves."""
-    bits = np.random.default_rng(1).random(400) + 3.0
-    silent = np.where(np.arange(400) < 200, np.nan, bits)
+def test_with_rarities_ignores_actions_without_figure(made: Made, lstm: Lstm) -> None:
+    """Actions without an out-of-fold figure do not enter the distributions, and have rarity 0 in the window."""
     _, encoded = made
-    after, evidence = LstmLearner(0).finish(lstm, encoded, out_of_fold(silent)._replace(folds=(range(200, 400),)))
+    bits = np.random.default_rng(1).random(400) * 9
+    known = np.arange(400) % 3 > 0
+    after = LstmLearner(0).with_rarities(lstm, encoded, np.where(known, bits, np.nan))
+    half = LstmLearner(0).with_rarities(lstm, encoded.chosen(known), bits[known])
+    assert after.rarity.tolist() == half.rarity.tolist()
+    kinds = encoded.ids[:, 0] - 1
+    rare = [after._rarity[kind].score(figure) for kind, figure in zip(kinds, bits, strict=True)]
+    assert after.recent.tolist() == np.where(known, rare, 0.0)[-WINDOW:].tolist()
     assert np.isfinite(after.rarity).all()
-    assert np.isfinite(after.recent).all()
-    assert np.isfinite(evidence.views[200 + WINDOW - 1 :]).all()
-    assert np.isnan(evidence.action[:200]).all()
 
 
-def test_finish_leaves_what_others_say(made: Made) -> None:
-    """Where the user is measured against others, the windows' views do not depend on the rarities."""
-    lstm = LstmLearner(0, network=False).fit(*made, [range(400)], range(300, 400), others=background(made))
-    before = out_of_fold(np.random.default_rng(1).random(400), 2)
-    after, evidence = LstmLearner(0).finish(lstm, made[1], before)
-    assert np.array_equal(evidence.views, before.views, equal_nan=True)
-    assert after.counts.others
-    assert after.counts.prior.tolist() == background(made).tolist()
-    assert not np.array_equal(after.rarity, lstm.rarity)
-
-
-def test_a_fold_adopts_the_rarities(made: Made, lstm: Lstm) -> None:
-    """A fold's network takes each kind's rarity from where the finished one has that kind, and nothing else."""
-    _, encoded = made
-    finished, _ = LstmLearner(0).finish(lstm, encoded, out_of_fold(np.random.default_rng(1).random(400) * 9))
-    fold = LstmLearner(0, network=False).fit(*made, [range(200)], range(100, 200))
-    adopted = LstmLearner(0).adopt(fold, finished, [0, 2, 1])
-    assert adopted.rarity.tolist() == [finished.rarity[place].tolist() for place in (0, 2, 1)]
-    assert equal(Lstm.from_arrays(adopted.arrays() | {"rarity": fold.rarity}), fold)
+def test_with_rarities_short_log_has_a_short_window() -> None:
+    """The window of a user with fewer actions than WINDOW has a rarity for each of them."""
+    tokenizer, encoded = make(60)
+    learner = LstmLearner(0, network=False)
+    lstm = learner.fit(tokenizer, encoded, [range(60)], range(60))
+    after = learner.with_rarities(lstm, encoded, np.arange(60.0))
+    assert after.recent.shape == (60,)
+    assert len(after.start().entries) == 60
 
 
 @pytest.mark.parametrize("padding", [lambda made: made[1].ids.shape[1] + 3, lambda _: 8])
-def test_padding_changes_nothing(made: Made, lstm: Lstm, padding: Callable[[Made], int]) -> None:
-    """Padding actions to a wider form is no token: the network is the same, bit for bit."""
+def test_fit_padding_changes_nothing(made: Made, lstm: Lstm, padding: Callable[[Made], int]) -> None:
+    """Actions that are padded to a greater width give the same model, bit for bit."""
     tokenizer, encoded = made
     more = ((0, 0), (0, padding(made) - encoded.ids.shape[1]))
     ids, marks = np.pad(encoded.ids, more), np.pad(encoded.marks, more)
-    wide = Encoded(ids, np.pad(encoded.buckets, more, constant_values=-1), marks)
-    again = fit((tokenizer, wide))
+    again = fit((tokenizer, Encoded(ids, marks, encoded.features)))
     assert again.window.shape[1] == padding(made)
     assert equal(lstm, Lstm.from_arrays(again.arrays() | {"window": lstm.window}))

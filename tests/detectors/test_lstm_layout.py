@@ -8,8 +8,8 @@ from anomaly.osquery import Action
 from anomaly.tokenizer import Tokenizer
 
 
-def test_a_layout_gives_each_column_blocks_of_its_own() -> None:
-    """Every token has a place, in a block that belongs to its column and to no other."""
+def test_layout_gives_each_column_its_own_blocks() -> None:
+    """Every token has a place, in a block that belongs to its column alone."""
     corpus = Corpus()
     for number in range(300):
         columns = {"command": f"c{number % 9}", "path": f"/p{number % 20}"}

@@ -1,4 +1,4 @@
-"""Tests of the network: its softmaxes, and what it would rather have seen."""
+"""Network of the sequence model: its cell, its softmaxes, and the tokens it expects."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from anomaly.detectors.lstm_state import Floats
 from anomaly.detectors.network import Network
 from anomaly.tokens import Tokens
+from tests.detectors.networks import drawn_network
 
 UNITS, SIZE = 5, 12
 STARTS = np.array([1, 4, 9, 12], dtype=np.int32)
@@ -15,37 +16,25 @@ STARTS = np.array([1, 4, 9, 12], dtype=np.int32)
 
 @pytest.fixture
 def network() -> Network:
-    """Give a network of 5 units over a kind (tokens 1 to 3) and two columns (4 to 8, 9 to 11)."""
-    draw = np.random.default_rng(4)
-
-    def normal(*shape: int) -> Floats:
-        return draw.normal(size=shape).astype(np.float32)
-
-    weights = (
-        normal(SIZE, 4 * UNITS),
-        normal(UNITS, 4 * UNITS),
-        normal(4 * UNITS),
-        normal(SIZE, UNITS),
-        normal(SIZE),
-    )
-    return Network(*weights, STARTS)
+    """Return a network of 5 units over a kind (tokens 1 to 3) and two columns (4 to 8, 9 to 11)."""
+    return drawn_network(np.random.default_rng(4), UNITS, STARTS)
 
 
 @pytest.fixture
 def hidden() -> Floats:
-    """Give a hidden state."""
+    """Return a hidden state."""
     return np.random.default_rng(5).normal(size=UNITS).astype(np.float32)
 
 
-def test_log_probabilities(network: Network, hidden: Floats) -> None:
-    """Each column's probabilities add up to one, and no two columns mix."""
+def test_log_probabilities_add_up_by_column(network: Network, hidden: Floats) -> None:
+    """The probabilities of each column add up to 1, and columns do not mix."""
     found = [network.log_probabilities(hidden, token) for token in range(1, SIZE)]
     assert [float(np.exp(part).sum()) for part in found] == pytest.approx([1.0] * (SIZE - 1), abs=1e-6)
     assert [len(part) for part in found] == [3] * 3 + [5] * 5 + [3] * 3
 
 
-def test_probabilities_are_those_of_the_softmax(network: Network, hidden: Floats) -> None:
-    """An action's tokens have the probabilities of their softmaxes, alone and in a batch, bit for bit."""
+def test_probabilities_are_the_same_alone_and_in_a_batch(network: Network, hidden: Floats) -> None:
+    """An action has the probabilities of its softmaxes, bit for bit the same alone and in a batch."""
     batch = [Tokens((1, 5, 11), ()), Tokens((2, 8), ()), Tokens((3, 9), ()), Tokens((1, 5, 5), ())]
     before = np.stack([hidden, -hidden, 2 * hidden, hidden / 3])
     together = network.probabilities(before, batch)
@@ -58,8 +47,8 @@ def test_probabilities_are_those_of_the_softmax(network: Network, hidden: Floats
             )
 
 
-def test_expected(network: Network, hidden: Floats) -> None:
-    """What the network would rather have seen is the column's most probable tokens, without the one seen."""
+def test_expected_ranks_the_other_tokens_of_the_column(network: Network, hidden: Floats) -> None:
+    """The expected tokens are the most probable of the column, without the one seen."""
     ranked = (np.argsort(-network.log_probabilities(hidden, 4), kind="stable") + 4).tolist()
     for token in range(4, 9):
         assert network.expected(hidden, token) == [other for other in ranked if other != token][:3]

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from sklearn.svm import OneClassSVM
 
 from anomaly.detectors import ocsvm_solve
+from anomaly.detectors.ocsvm import GAMMA, WindowPool
 from anomaly.detectors.ocsvm_solve import Solution, rbf, solve
-from anomaly.detectors.ocsvm_state import GAMMA, SupportVectors
-from anomaly.tokens import BUCKETS
 
 Reals = NDArray[np.float64]
 
@@ -291,15 +290,10 @@ def test_unfit_problems_are_refused(kernel: Reals, bounds: Reals, start: Reals |
 
 
 def test_the_kernel_is_the_detectors() -> None:
-    """The kernel between windows is, entry by entry, what the detector takes it to be, empty bags included."""
-    bags = np.zeros((20, BUCKETS), dtype=np.uint8)
-    bags[:, :500] = windows(20, 1)
-    bags[3] = 0
-    vectors = SupportVectors(bags, np.full(20, 0.05), 0.5)
-    for row, bag in zip(rbf(bags, GAMMA), bags, strict=True):
-        overlap = vectors.rows[bag > 0].sum(axis=0, dtype=np.float32)
-        (expected,) = vectors.kernel(overlap[None], np.array([int(bag.sum())]))
-        assert row == pytest.approx(expected, abs=1e-12)
+    """The kernel between windows is, entry by entry, the detector's; only an empty bag is unlike itself here."""
+    bags = windows(20, 1)
+    pool = WindowPool.of([np.flatnonzero(bag).astype(np.uint64) for bag in bags])
+    assert rbf(bags, GAMMA) == pytest.approx(pool.kernel(), abs=1e-12)
 
 
 @settings(max_examples=100, deadline=None)
