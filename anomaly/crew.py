@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 
 from anomaly import machine
 from anomaly.corpus import Corpus
-from anomaly.course import Course
+from anomaly.course import Course, Shared
 from anomaly.detectors.interface import Algorithm
 from anomaly.errors import AnomalyError, TooLittleData, WorkerLost
 from anomaly.harvest import Report, Watch
 from anomaly.model import UserModel
 from anomaly.processes import end_with_parent, how_it_ended, shielded
-from anomaly.study import Study
+from anomaly.together import Together
 
 _ROOM = 1 << 30  # bytes that a process takes at most, tensorflow included, for a log of a million actions
 _WORTH = {Algorithm.OCSVM: 20_000, Algorithm.LSTM: 6_000, Algorithm.BOTH: 6_000}
@@ -40,10 +40,10 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 
 class Lesson(NamedTuple):
-    """What came of a user: a study, a model, or why there is none."""
+    """What came of a user: a model, or why there is none."""
 
     user: str
-    outcome: Study | UserModel | AnomalyError
+    outcome: UserModel | AnomalyError
     seconds: float
 
 
@@ -60,32 +60,45 @@ def fitting_jobs(algorithm: Algorithm, users: Mapping[str, Corpus]) -> int:
     return jobs if jobs > 1 and total - max(*sizes, total / jobs) >= worth else 1
 
 
-def lessons(course: Course, users: Mapping[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:
-    """Learn users, so many at once; yield what came of each, in their order."""
+def lessons(
+    course: Course, users: Mapping[str, Corpus], together: Together | None, jobs: int, watch: Watch
+) -> Iterator[Lesson]:
+    """Learn users, so many at once; yield what came of each, in their order.
+
+    ``together`` is what those have in common who are learned together; None if each is learned alone.
+    """
     if min(jobs, len(users)) > 1:
-        return _at_once(course, users, min(jobs, len(users)), watch)
-    return _in_turn(course, users, watch)
+        return _at_once(course, users, together, min(jobs, len(users)), watch)
+    return _in_turn(course, users, together, watch)
 
 
-def _in_turn(course: Course, users: Mapping[str, Corpus], watch: Watch) -> Iterator[Lesson]:
+def _in_turn(
+    course: Course, users: Mapping[str, Corpus], together: Together | None, watch: Watch
+) -> Iterator[Lesson]:
     for user, corpus in users.items():
         with watch(user) as report:
-            lesson = _lesson(course, user, corpus, report)
+            lesson = _lesson(course, user, corpus, _shared(together, user), report)
         yield lesson
 
 
-def _lesson(course: Course, user: str, corpus: Corpus, report: Report) -> Lesson:
+def _shared(together: Together | None, user: str) -> Shared | None:
+    return None if together is None else together.shared(user)
+
+
+def _lesson(course: Course, user: str, corpus: Corpus, shared: Shared | None, report: Report) -> Lesson:
     begin = time.monotonic()
-    outcome: Study | UserModel | AnomalyError
+    outcome: UserModel | AnomalyError
     try:
-        outcome = course.learn(user, corpus, report)
+        outcome = course.learn(user, corpus, shared, report)
     except TooLittleData as error:  # nobody else has to go without a model for it
         outcome = error
     return Lesson(user, outcome, time.monotonic() - begin)
 
 
-def _at_once(course: Course, users: Mapping[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:
-    crew = _Crew(course, users, jobs)
+def _at_once(
+    course: Course, users: Mapping[str, Corpus], together: Together | None, jobs: int, watch: Watch
+) -> Iterator[Lesson]:
+    crew = _Crew(course, users, together, jobs)
     order = deque(users)
     try:
         while order:
@@ -94,7 +107,7 @@ def _at_once(course: Course, users: Mapping[str, Corpus], jobs: int, watch: Watc
                     crew.advance()
                     report(*crew.progress())
             while order and order[0] in crew.finished:
-                yield _whole(crew.finished.pop(order.popleft()), users)
+                yield crew.finished.pop(order.popleft())
     finally:
         crew.end()
 
@@ -102,9 +115,9 @@ def _at_once(course: Course, users: Mapping[str, Corpus], jobs: int, watch: Watc
 class _Crew:
     """Processes, and the users who wait for one."""
 
-    def __init__(self, course: Course, users: Mapping[str, Corpus], jobs: int) -> None:
+    def __init__(self, course: Course, users: Mapping[str, Corpus], together: Together | None, jobs: int) -> None:
         self.finished: dict[str, Lesson] = {}
-        self._course, self._users, self._jobs = course, users, jobs
+        self._course, self._users, self._together, self._jobs = course, users, together, jobs
         self._waiting = deque(users)
         self._workers: list[_Worker] = []
 
@@ -112,7 +125,7 @@ class _Crew:
         """Give each process a user, and hear what the next ones say that say something."""
         while self._waiting and len(self._workers) < self._jobs:
             self._workers.append(_Worker(self._course))
-            self._workers[-1].give(self._waiting.popleft(), self._users)
+            self._give(self._workers[-1])
         ready = wait([worker.connection for worker in self._workers])
         for worker in [worker for worker in self._workers if worker.connection in ready]:
             lesson = worker.hear()
@@ -123,7 +136,11 @@ class _Crew:
                 self._workers.remove(worker)
                 worker.end()
             else:
-                worker.give(self._waiting.popleft(), self._users)
+                self._give(worker)
+
+    def _give(self, worker: _Worker) -> None:
+        user = self._waiting.popleft()
+        worker.give(user, self._users[user], _shared(self._together, user))
 
     def progress(self) -> tuple[float, str]:
         """Return how far all users have come, in 0..1, and in words."""
@@ -135,14 +152,6 @@ class _Crew:
         """End what is still at work."""
         for worker in self._workers:
             worker.end()
-
-
-def _whole(lesson: Lesson, users: Mapping[str, Corpus]) -> Lesson:
-    """Give a study back the actions, which were not sent twice."""
-    if not isinstance(lesson.outcome, Study):
-        return lesson
-    corpus = users[lesson.user]
-    return lesson._replace(outcome=lesson.outcome._replace(corpus=corpus, rows=corpus.rows()))
 
 
 class _Worker:
@@ -160,11 +169,11 @@ class _Worker:
         """Of this user's work, in 0..1."""
         self.lost = False
 
-    def give(self, user: str, users: Mapping[str, Corpus]) -> None:
+    def give(self, user: str, corpus: Corpus, shared: Shared | None) -> None:
         """Give it a user to learn."""
         self._user, self._since, self.done = user, time.monotonic(), 0.0
         with suppress(OSError):  # it has died: that is heard next
-            self.connection.send((user, users[user]))
+            self.connection.send((user, corpus, shared))
 
     def hear(self) -> Lesson | None:
         """Return what came of the user, None where it has only come further."""
@@ -197,10 +206,8 @@ def _work(connection: Connection[Any, Any], course: Course) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     with suppress(EOFError, ConnectionError):  # reset, where the parent was killed with something unread
         while True:
-            user, corpus = connection.recv()
-            lesson = _safe_lesson(course, user, corpus, _Reports(connection))
-            if isinstance(lesson.outcome, Study):
-                lesson = lesson._replace(outcome=lesson.outcome.to_send())
+            user, corpus, shared = connection.recv()
+            lesson = _safe_lesson(course, user, corpus, shared, _Reports(connection))
             connection.send(lesson)
 
 
@@ -216,11 +223,11 @@ class _Reports:
             self._connection.send(fraction)
 
 
-def _safe_lesson(course: Course, user: str, corpus: Corpus, report: Report) -> Lesson:
+def _safe_lesson(course: Course, user: str, corpus: Corpus, shared: Shared | None, report: Report) -> Lesson:
     """Learn a user; what we have not foreseen is this user's misfortune, and not the others'."""
     begin = time.monotonic()
     try:
-        return _lesson(course, user, corpus, report)
+        return _lesson(course, user, corpus, shared, report)
     except BrokenPipeError:
         raise
     except AnomalyError as error:

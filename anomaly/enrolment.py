@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,14 +18,14 @@ from anomaly.errors import ModelRefused, TooLittleData, UnknownUser, WorkerLost
 from anomaly.harvest import MIN_ACTIONS, Harvest, Period, Watch, gather
 from anomaly.identity import NAMELESS, Identities
 from anomaly.model import Card, UserModel
-from anomaly.population import FEWEST, Population
+from anomaly.population import Population
 from anomaly.sources.stdin import STDIN
 from anomaly.store import Store
-from anomaly.study import Study
+from anomaly.together import Together
 from anomaly.training import check_enough, claim, enough
 
-PARTS = ("lstm", "cache", "background", "folds", "filter")
-"""What can be left out: the network, its counts' learning, the other users, all folds but one, the filter."""
+PARTS = ("lstm", "svm", "background", "filter")
+"""What can be left out: the network, the window model, the other users, the filter."""
 
 _NAMED = 12
 _SEVERAL = 2  # users that have something in common
@@ -143,21 +142,17 @@ class _Class:
             At the end, where something went wrong with a process that learned one of them.
         """
         everyone = self._everyone()
+        together = None
         if everyone is not None:
             self.store.save_background(learn_background(everyone))
+            together = self._together(everyone)
         asked = self.asked
-        course = Course(
-            asked.algorithm, asked.seed, asked.without, self._population(everyone), self.found, self.identities
-        )
-        begin = time.monotonic()
-        studies: list[Study] = []
+        course = Course(asked.algorithm, asked.seed, asked.without, self.found, self.identities)
         lost: list[str] = []
         made = 0
         jobs = asked.jobs or fitting_jobs(asked.algorithm, users)
-        for user, outcome, seconds in lessons(course, users, jobs, self.watch):
-            if isinstance(outcome, Study):
-                studies.append(outcome)
-            elif isinstance(outcome, UserModel):
+        for user, outcome, seconds in lessons(course, users, together, jobs, self.watch):
+            if isinstance(outcome, UserModel):
                 yield self._store(user, outcome, seconds)
                 made += 1
             elif self.asked.user is not None:
@@ -165,27 +160,12 @@ class _Class:
             else:
                 yield Passed(user, str(outcome))
                 lost += [user] if isinstance(outcome, WorkerLost) else []
-        if studies:
-            yield from self._weigh(course, studies, begin)
-            made += len(studies)
         if lost:
             others = f"{made:,} others have new models" if made > 1 else "1 other has a new model"
             raise WorkerLost(
                 f"{'Not everyone' if made else 'Nobody'} could be learned: {_listed(lost)}."
                 f" {others if made else 'No new model was made'}."
             )
-
-    def _weigh(self, course: Course, studies: list[Study], begin: float) -> Iterator[Enrolled]:
-        """Weigh users who were studied against each other, and store their models."""
-        if not any(len(studied.strangers) for studied in studies):
-            raise TooLittleData(
-                "These users do the same few things over and over; there is nothing to tell them apart by. Let"
-                " osquery log for longer, or learn each alone with: anomaly train --user NAME"
-            )
-        weighed = course.weigh(studies)
-        for studied in studies:
-            yield self._store(studied.user, course.conclude(studied, *weighed), time.monotonic() - begin)
-            begin = time.monotonic()
 
     def _everyone(self) -> Population | None:
         """Return everyone in the log, where there are several and they are asked for."""
@@ -204,11 +184,17 @@ class _Class:
             report(1.0, "done")
         return population
 
-    def _population(self, everyone: Population | None) -> Population | None:
-        """Return everyone as what each is weighed against, where they are enough for that."""
-        if everyone is None or len(everyone.users) < FEWEST or self.asked.algorithm is Algorithm.OCSVM:
+    def _together(self, everyone: Population) -> Together | None:
+        """Return what users have in common who are learned together, where they are enough for that."""
+        if self.asked.algorithm is Algorithm.OCSVM:
             return None
-        return everyone
+        with self.watch("everyone") as report:
+            asked = self.asked
+            # The network alone comes without the window model.
+            without = (*asked.without, "svm") if asked.algorithm is Algorithm.LSTM else asked.without
+            together = Together.fit(everyone, asked.seed, without, lambda done: report(done, "weights"))
+            report(1.0, "done")
+        return together
 
     def _store(self, user: str, model: UserModel, seconds: float) -> Enrolled:
         return Enrolled(user, self.store.save(user, model), model.card, seconds)

@@ -15,7 +15,7 @@ from anomaly.option_types import Figure, Place, UserName
 F = TypeVar("F", bound=Callable[..., Any])
 
 ALGORITHMS = ("LSTM", "OCSVM", "BOTH")
-PARTS = ("lstm", "cache", "background", "folds", "filter")
+PARTS = ("lstm", "svm", "background", "filter")
 ALARM = 25.0
 """As :data:`anomaly.records.ALARM`, which is not loaded for ``--help``."""
 

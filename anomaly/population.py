@@ -1,4 +1,4 @@
-"""Everyone in a log: what a user is weighed against, and the prior of the user's own counts."""
+"""Everyone in a log, by one vocabulary: what a user without a model is compared with."""
 
 from __future__ import annotations
 
@@ -14,13 +14,6 @@ from anomaly.detectors.counts_fit import expectation, first_tokens, occurrences
 from anomaly.personal import personal
 from anomaly.tokenizer import Tokenizer
 from anomaly.tokens import Encoded
-
-FEWEST = 8
-"""Users that make a background. With five, of whom one is root and one the machine, all that three people do
-looks like one another's, and a stranger like none of them: nothing alarms."""
-
-STRANGERS = 24
-"""Other users at most whose windows a user's are told from, in each fold."""
 
 MOST_ACTIONS = 200_000
 """Actions that the common vocabulary is made of at most, as many of each user: the last ones."""
@@ -41,7 +34,7 @@ class Population:
         merged = Corpus.merge(corpora.values(), most=MOST_ACTIONS // max(len(corpora), 1))
         fitted = Tokenizer.fit(merged, merged.rows(), salt=int(merged.fingerprint()[:8], 16))
         self.users = tuple(corpora)
-        self._corpora = corpora
+        self.corpora = corpora
         self._starts = first_tokens(fitted)
         self._counts: dict[str, Floats] = {}
         self._as_strangers: dict[str, Encoded] = {}
@@ -58,23 +51,12 @@ class Population:
     def as_stranger(self, user: str) -> Encoded:
         """Return a user's actions as those who never saw this user would read them."""
         if user not in self._as_strangers:
-            corpus = self._corpora[user]
+            corpus = self.corpora[user]
             rows = corpus.rows()
             unseen = personal(self.tokenizer, corpus, rows, np.zeros(len(rows.kind), dtype=bool))
             chosen = admitted(corpus, rows, self.tokenizer.silent)
             self._as_strangers[user] = unseen.encode_all(corpus, rows).chosen(chosen)
         return self._as_strangers[user]
-
-    def strangers(self, user: str, length: int, draw: np.random.Generator) -> dict[str, range]:
-        """Draw stretches of ``length`` actions of other users, at most one of each."""
-        found = {}
-        others = [other for other in self.users if other != user]
-        for other in draw.permutation(np.array(others, dtype=object))[:STRANGERS].tolist():
-            room = len(self.as_stranger(other).ids) - length
-            if room >= 0:
-                start = int(draw.integers(0, room + 1))
-                found[other] = range(start, start + length)
-        return found
 
 
 def _counted(tokenizer: Tokenizer, totals: Floats) -> Tokenizer:

@@ -16,7 +16,7 @@ import pytest
 
 from anomaly import machine
 from anomaly.corpus import Corpus
-from anomaly.course import Course
+from anomaly.course import Course, Shared
 from anomaly.crew import Lesson, fitting_jobs, lessons
 from anomaly.detectors.interface import Algorithm
 from anomaly.enrolment import Enrolled, Enrolment, enrol
@@ -25,7 +25,8 @@ from anomaly.harvest import Period, Report, Watch, gather
 from anomaly.model import UserModel
 from anomaly.population import Population
 from anomaly.store import Store
-from anomaly.study import Study
+from anomaly.together import FEWEST, Together
+from tests.synthetic import USERS, actions_of
 
 if TYPE_CHECKING:
     from tests.conftest import Event
@@ -58,36 +59,56 @@ def _no_process_is_left() -> Iterator[None]:
     assert multiprocessing.active_children() == []
 
 
-def course_of(log: Path, silent: Watch, *, together: bool = False) -> tuple[Course, dict[str, Corpus]]:
-    """Give what is needed to learn the users of a log."""
-    found, parser = gather((log,), silent, period=Period())
-    algorithm, without = (Algorithm.LSTM, ("lstm",)) if together else (Algorithm.OCSVM, ())
-    population = Population(found.users) if together else None
-    return Course(algorithm, 0, without, population, found, parser.identities), found.users
+@pytest.fixture
+def everyone(tmp_path: Path, event: Event) -> Path:
+    """Give a log of the synthetic users, who are enough to be learned together."""
+    path = tmp_path / "everyone.log"
+    actions = [action for user in USERS for action in actions_of(user, 520)]
+    rows = [event(a.user, time=a.time, command=a.columns["command"]) for a in actions]
+    path.write_bytes(b"".join(row + b"\n" for row in rows))
+    return path
 
 
-def content(lesson: Lesson) -> object:
+def content(lesson: Lesson) -> bytes:
     """Return what came of a user as something to compare."""
-    outcome = lesson.outcome
-    if isinstance(outcome, UserModel):
-        return outcome.to_bytes()
-    assert isinstance(outcome, Study)
-    arrays = {name: array.tobytes() for name, array in outcome.detector.arrays().items()}
-    return outcome.tokenizer.to_state()[0], arrays, outcome.evidence.views.tobytes(), outcome.strangers.tobytes()
+    assert isinstance(lesson.outcome, UserModel)
+    return lesson.outcome.to_bytes()
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_processes_learn_what_one_does(crowd: Callable[[int], Path], silent: Watch, *, together: bool) -> None:
+def test_lessons_in_processes_equal_lessons_in_turn(crowd: Callable[[int], Path], silent: Watch) -> None:
     """Users learned at once come in the same order, and to the same, as those learned one after another."""
-    course, users = course_of(crowd(4), silent, together=together)
-    alone = list(lessons(course, users, 1, silent))
-    at_once = list(lessons(course, users, 3, silent))
-    assert [lesson.user for lesson in at_once] == list(users) == [lesson.user for lesson in alone]
+    found, parser = gather((crowd(4),), silent, period=Period())
+    course = Course(Algorithm.OCSVM, 0, (), found, parser.identities)
+    alone = list(lessons(course, found.users, None, 1, silent))
+    at_once = list(lessons(course, found.users, None, 3, silent))
+    assert [lesson.user for lesson in at_once] == list(found.users) == [lesson.user for lesson in alone]
+    assert [content(lesson) for lesson in at_once] == [content(lesson) for lesson in alone]
+
+
+def test_lessons_together_in_processes_equal_lessons_in_turn(everyone: Path, silent: Watch) -> None:
+    """What users have in common goes to the processes with each of them."""
+    found, parser = gather((everyone,), silent, period=Period())
+    together = Together.fit(Population(found.users), 0)
+    assert together is not None
+    course = Course(Algorithm.BOTH, 0, ("lstm",), found, parser.identities)
+    alone = list(lessons(course, found.users, together, 1, silent))
+    at_once = list(lessons(course, found.users, together, 2, silent))
     assert [content(lesson) for lesson in at_once] == [content(lesson) for lesson in alone]
     for lesson in at_once:
-        if isinstance(lesson.outcome, Study):
-            assert lesson.outcome.corpus is users[lesson.user]
-            assert len(lesson.outcome.rows.time) == len(users[lesson.user])
+        assert isinstance(lesson.outcome, UserModel)
+        assert lesson.outcome.card.others == FEWEST - 1
+
+
+def test_lessons_user_outside_of_the_cohort_is_learned_alone(everyone: Path, silent: Watch) -> None:
+    """A user whom the cohort has passed over is not compared with it."""
+    found, parser = gather((everyone,), silent, period=Period())
+    together = Together.fit(Population(found.users), 0)
+    assert together is not None
+    del together.cohort.histories["ann"]
+    course = Course(Algorithm.BOTH, 0, ("lstm",), found, parser.identities)
+    users = {user: found.users[user] for user in ("ann", "ben")}
+    others = [lesson.outcome.card.others for lesson in lessons(course, users, together, 1, silent)]  # type: ignore[union-attr]
+    assert others == [0, FEWEST - 1]
 
 
 def test_models_are_the_same_files(crowd: Callable[[int], Path], silent: Watch, tmp_path: Path) -> None:
@@ -103,12 +124,26 @@ def test_models_are_the_same_files(crowd: Callable[[int], Path], silent: Watch, 
     assert files[0] == files[1]
 
 
+def test_models_of_users_learned_together_are_the_same_files(
+    everyone: Path, silent: Watch, tmp_path: Path
+) -> None:
+    """Training with --jobs 2 gives what --jobs 1 gives, byte for byte."""
+    files = []
+    for jobs in (1, 2):
+        models = tmp_path / f"models{jobs}"
+        asked = Enrolment((everyone,), models, Algorithm.BOTH, without=("lstm",), jobs=jobs)
+        assert all(isinstance(outcome, Enrolled) for outcome in enrol(asked, silent))
+        files.append({path.relative_to(models): path.read_bytes() for path in models.rglob("*.safetensors")})
+    assert len(files[0]) == FEWEST + 1
+    assert files[0] == files[1]
+
+
 class Slow(Course):
     """Learns nothing: waits, fails or dies, as the user's name says."""
 
     def __init__(self) -> None: ...
 
-    def learn(self, user: str, _corpus: Corpus, report: Report) -> UserModel:
+    def learn(self, user: str, _corpus: Corpus, _shared: Shared | None, report: Report) -> UserModel:
         """Do what the name says."""
         report(0.5, "half")
         if user == "dies":
@@ -125,7 +160,9 @@ class Slow(Course):
 def test_a_process_that_fails_takes_only_its_user_with_it(silent: Watch) -> None:
     """What goes wrong with one user is that user's outcome, as one of our errors; all others are learned."""
     names = ("a", "dies", "b", "fails", "c", "repeats", "d")
-    outcomes = {user: lesson for user, lesson, _ in lessons(Slow(), dict.fromkeys(names, Corpus()), 2, silent)}
+    outcomes = {
+        user: lesson for user, lesson, _ in lessons(Slow(), dict.fromkeys(names, Corpus()), None, 2, silent)
+    }
     assert tuple(outcomes) == names
     assert isinstance(outcomes["dies"], WorkerLost)
     assert "SIGKILL" in str(outcomes["dies"])
@@ -154,8 +191,10 @@ def test_a_failure_is_told_at_the_end(
 ) -> None:
     """The others have their models when it is said, as an error, who has none; and how many they are."""
 
-    def some(course: Course, users: dict[str, Corpus], jobs: int, watch: Watch) -> Iterator[Lesson]:
-        for lesson in lessons(course, users, jobs, watch):
+    def some(
+        course: Course, users: dict[str, Corpus], together: Together | None, jobs: int, watch: Watch
+    ) -> Iterator[Lesson]:
+        for lesson in lessons(course, users, together, jobs, watch):
             failed = lesson.user in failing
             yield lesson._replace(outcome=WorkerLost("it died")) if failed else lesson
 
@@ -174,7 +213,7 @@ def test_a_failure_is_told_at_the_end(
 def test_whoever_stops_listening_ends_them(silent: Watch) -> None:
     """Where nobody wants the rest, or Ctrl-C is pressed, processes in the middle of their work are ended."""
     begin = time.monotonic()
-    found = lessons(Slow(), dict.fromkeys(("a", "sleeps", "b"), Corpus()), 2, silent)
+    found = lessons(Slow(), dict.fromkeys(("a", "sleeps", "b"), Corpus()), None, 2, silent)
     assert next(found).user == "a"
     found.close()  # type: ignore[attr-defined]
     assert multiprocessing.active_children() == []
@@ -184,9 +223,9 @@ def test_whoever_stops_listening_ends_them(silent: Watch) -> None:
 def test_processes_are_as_many_as_asked_for(silent: Watch) -> None:
     """Users share processes: no more than asked for, and never more than users; for one user there is none."""
     users = dict.fromkeys("abcdef", Corpus())
-    assert len({str(lesson.outcome) for lesson in lessons(Slow(), users, 2, silent)}) <= 2
+    assert len({str(lesson.outcome) for lesson in lessons(Slow(), users, None, 2, silent)}) <= 2
     for one, jobs in ((users, 1), ({"a": Corpus()}, 8)):
-        assert {str(lesson.outcome) for lesson in lessons(Slow(), one, jobs, silent)} == {str(os.getpid())}
+        assert {str(lesson.outcome) for lesson in lessons(Slow(), one, None, jobs, silent)} == {str(os.getpid())}
 
 
 def test_progress_is_that_of_all() -> None:
@@ -198,7 +237,7 @@ def test_progress_is_that_of_all() -> None:
         assert title == "learning"
         yield lambda fraction, _what: seen.append(fraction)
 
-    assert len(list(lessons(Slow(), dict.fromkeys("abcd", Corpus()), 2, watch))) == 4
+    assert len(list(lessons(Slow(), dict.fromkeys("abcd", Corpus()), None, 2, watch))) == 4
     assert seen == sorted(seen)
     assert 0 < seen[0] < 1
     assert seen[-1] == 1.0
@@ -266,7 +305,7 @@ def test_processes_end_with_the_command(number: signal.Signals, tmp_path: Path) 
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "    def said(*_): print('begun', flush=True)\n"
-        "    list(lessons(Slow(), dict.fromkeys(('sleeps', 'sleeps2'), Corpus()) | {'sleeps': Corpus()}, 2,"
+        "    list(lessons(Slow(), dict.fromkeys(('sleeps', 'sleeps2'), Corpus()) | {'sleeps': Corpus()}, None, 2,"
         " lambda _: nullcontext(said)))\n"
     )
     script = tmp_path / "script.py"

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from anomaly.detectors.fusion import STAY
 from anomaly.detectors.interface import Algorithm
 from anomaly.enrolment import PARTS, Enrolled, Enrolment, Passed, enrol
 from anomaly.errors import LogEmpty, LogMissing, TooLittleData, UnknownUser
 from anomaly.harvest import Period, Watch, gather
-from anomaly.model import Card
-from anomaly.population import FEWEST
-from anomaly.risk import STAY, Fusion
+from anomaly.model import Card, UserModel
 from anomaly.store import Store
+from anomaly.together import FEWEST
+from tests.synthetic import USERS, actions_of
 
 if TYPE_CHECKING:
     from tests.conftest import Event
@@ -58,9 +59,18 @@ def learn(tmp_path: Path, silent: Watch) -> Learn:
 
 
 @pytest.fixture
-def crowd(write: Write) -> Crowd:
+def crowd(tmp_path: Path, event: Event) -> Crowd:
     """Give the maker of logs of several users, each with habits of their own."""
-    return lambda count: [write(f"log{n}", f"user{n}", 460 + 50 * n) for n in range(1, 1 + count)]
+
+    def make(count: int) -> list[Path]:
+        paths = []
+        for user in USERS[:count]:
+            paths.append(tmp_path / f"{user}.log")
+            rows = [event(user, time=a.time, command=a.columns["command"]) for a in actions_of(user, 520)]
+            paths[-1].write_bytes(b"".join(row + b"\n" for row in rows))
+        return paths
+
+    return make
 
 
 def card(outcome: Enrolled | Passed) -> Card:
@@ -69,11 +79,11 @@ def card(outcome: Enrolled | Passed) -> Card:
     return outcome.card
 
 
-def fusion(models: Path, user: str) -> Fusion:
-    """Return how a stored model weighs its views."""
+def model(models: Path, user: str) -> UserModel:
+    """Return a stored model."""
     stored = Store(models).load(user)
     assert stored is not None
-    return stored.model.fusion
+    return stored.model
 
 
 def test_everyone_is_learned(log: Path, learn: Learn, tmp_path: Path) -> None:
@@ -286,51 +296,95 @@ def test_progress_goes_up_to_its_end(log: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", [Algorithm.LSTM, Algorithm.BOTH])
-def test_enough_are_weighed_together(crowd: Crowd, learn: Learn, tmp_path: Path, algorithm: Algorithm) -> None:
-    """From FEWEST users on, all are weighed together, and each model is measured against the others."""
+def test_enrol_enough_users_are_learned_together(
+    crowd: Crowd, learn: Learn, tmp_path: Path, algorithm: Algorithm
+) -> None:
+    """From FEWEST users on, all have one fusion and one scale of risk, and are compared with all others."""
     done = learn(*crowd(FEWEST), **COUNTS | {"algorithm": algorithm})
-    assert len(done) == FEWEST
     assert {(card(outcome).others, card(outcome).algorithm) for outcome in done} == {(FEWEST - 1, algorithm)}
-    fusions = [fusion(tmp_path / "models", outcome.user) for outcome in done]
-    assert len({(found.weights, found.bias) for found in fusions}) == 1
-    assert {(found.stay, found.tails) for found in fusions} == {(STAY, ())}
+    models = [model(tmp_path / "models", user) for user in USERS]
+    arrays = [{name: array.tobytes() for name, array in one.fusion.arrays().items()} for one in models]
+    assert arrays == arrays[:1] * FEWEST
+    assert len({one.calibration.window.to_array().tobytes() for one in models}) == 1
+    assert {channel.stay for channel in models[0].fusion.channels} == {STAY}
+    # The network alone has no window model: its margin, which is 0, weighs nothing.
+    assert bool(models[0].fusion.weights[:, -1].any()) is (algorithm is Algorithm.BOTH)
 
 
-ALONE = [(FEWEST - 1, COUNTS), (FEWEST, COUNTS | {"without": ("lstm", "background")}), (FEWEST, {})]
+ALONE = [
+    (FEWEST - 1, COUNTS),
+    (FEWEST, COUNTS | {"without": ("lstm", "background")}),
+    (FEWEST, {"algorithm": Algorithm.OCSVM}),
+]
 
 
 @pytest.mark.parametrize(("count", "options"), ALONE)
-def test_others_are_alone(crowd: Crowd, learn: Learn, tmp_path: Path, count: int, options: dict[str, Any]) -> None:
-    """Fewer users are learned each alone; so are all by a One-Class SVM, and where the background is left out."""
+def test_enrol_others_are_learned_alone(
+    crowd: Crowd, learn: Learn, tmp_path: Path, count: int, options: dict[str, Any]
+) -> None:
+    """Fewer users are learned each alone; so are all by a One-Class SVM, and if the background is left out."""
     done = learn(*crowd(count), **options)
     assert [card(outcome).others for outcome in done] == [0] * count
-    assert all(fusion(tmp_path / "models", outcome.user).tails for outcome in done)
+    fusions = [model(tmp_path / "models", outcome.user).fusion for outcome in done]
+    assert all(channel.start == 0.0 for fusion in fusions for channel in fusion.channels)
+
+
+def test_enrol_alike_users_are_learned_alone(crowd: Crowd, learn: Learn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users whom nothing tells apart have models all the same."""
+    monkeypatch.setattr("anomaly.together.fit_cohort", lambda *_: None)
+    assert [card(outcome).others for outcome in learn(*crowd(FEWEST), **COUNTS)] == [0] * FEWEST
+
+
+def test_enrol_user_with_too_few_actions_is_passed_over(crowd: Crowd, learn: Learn, write: Write) -> None:
+    """The others are learned together, and whoever has too few is named."""
+    *done, passed = learn(*crowd(FEWEST), write("short", "zoe", count=499), **COUNTS)
+    assert [card(outcome).others for outcome in done] == [FEWEST - 1] * FEWEST
+    assert isinstance(passed, Passed)
+    assert str(passed).startswith("zoe: no new model: fewer than the 500 actions")
+
+
+def test_enrol_user_who_repeats_a_few_actions_is_passed_over(
+    crowd: Crowd, learn: Learn, event: Event, tmp_path: Path
+) -> None:
+    """A user of whom hardly anything is admitted has no model; the others are learned together."""
+    same = b"".join(event("zoe", time=BEGIN + 60 * n, command=f"c{n % 2}") + b"\n" for n in range(600))
+    (tmp_path / "same.log").write_bytes(same)
+    done = learn(*crowd(FEWEST), tmp_path / "same.log", **COUNTS)
+    assert [outcome.user for outcome in done] == [*USERS, "zoe"]
+    assert [card(outcome).others for outcome in done[:-1]] == [FEWEST - 1] * FEWEST
+    assert "'zoe' repeats the same few actions" in str(done[-1])
 
 
 def test_the_background_is_of_several_users(crowd: Crowd, learn: Learn, write: Write, tmp_path: Path) -> None:
     """What all do is kept where several have enough actions, and not for one who is asked for."""
     store, logs, path = Store(tmp_path / "models"), crowd(2), tmp_path / "models" / "background.safetensors"
     learn(logs[0], write("short", "user9", count=20))
-    learn(*logs, write("nobody", None), user="user2")
+    learn(*logs, write("nobody", None), user="ben")
     learn(*logs, without=("background",))
     assert not path.exists()
     learn(*logs, tmp_path / "short")
     data, found = path.read_bytes(), store.load_background()
     assert found is not None
     assert (found.users, found.to_bytes()) == (2, data)
-    learn(*logs, user="user2")
+    learn(*logs, user="ben")
     assert path.read_bytes() == data
-    assert store.users() == ["user1", "user2"]
+    assert store.users() == ["ann", "ben"]
 
 
 @pytest.mark.parametrize("without", [(), *((part,) for part in PARTS), PARTS])
-def test_what_was_left_out(write: Write, learn: Learn, tmp_path: Path, without: tuple[str, ...]) -> None:
+def test_enrol_what_was_left_out_is_on_the_card(
+    crowd: Crowd, learn: Learn, tmp_path: Path, without: tuple[str, ...]
+) -> None:
     """Whatever was left out on purpose is on the card, and is what is missing."""
-    (made,) = learn(write("X"), without=without)
-    assert card(made).without == without
-    assert card(made).folds == (1 if "folds" in without else 4)
-    found = fusion(tmp_path / "models", "alice")
-    assert (found.stay == found.start) is ("filter" in without)
+    without = (*dict.fromkeys(("lstm", *without)),)  # no network has to be trained
+    done = learn(*crowd(FEWEST), algorithm=Algorithm.BOTH, without=without)
+    found = model(tmp_path / "models", "ann")
+    assert card(done[0]).without == without
+    assert found.detector.sequence is None
+    assert (found.detector.svm is None) is ("svm" in without)
+    assert found.detector.is_together is ("background" not in without)
+    if found.detector.is_together:
+        assert all((channel.stay == channel.start) is ("filter" in without) for channel in found.fusion.channels)
 
 
 def test_who_keeps_a_model_is_among_the_others(crowd: Crowd, learn: Learn) -> None:

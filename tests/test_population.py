@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +11,7 @@ from anomaly.admission import MOST
 from anomaly.corpus import Corpus
 from anomaly.detectors.counts_fit import SMOOTH
 from anomaly.osquery import Action
-from anomaly.population import STRANGERS, Population
+from anomaly.population import Population
 from anomaly.vocabulary import Head
 
 TIME = 1_793_000_000
@@ -166,44 +165,6 @@ class TestAsStranger:
         """A user is read once, however often asked for."""
         population = Population({"a": around("ls"), "b": around("ls")})
         assert population.as_stranger("a") is population.as_stranger("a")
-
-
-class TestStrangers:
-    """The stretches that a user is told from."""
-
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def crowd() -> Population:
-        """Give thirty users, one of whom has hardly acted."""
-        corpora = {f"u{number}": around(*WORDS, count=220 + number) for number in range(29)}
-        return Population(corpora | {"idle": around(*WORDS, count=40)})
-
-    @settings(deadline=None)
-    @given(seed=st.integers(0, 2**32), length=st.integers(1, 400))
-    def test_lie_within_other_users(self, crowd: Population, seed: int, length: int) -> None:
-        """Each is of the length asked for, within another user's actions, one a user, and not too many."""
-        found = crowd.strangers("u3", length, np.random.default_rng(seed))
-        assert "u3" not in found
-        assert set(found) <= set(crowd.users)
-        for user, stretch in found.items():
-            assert len(stretch) == length
-            assert 0 <= stretch.start <= stretch.stop <= len(crowd.as_stranger(user).ids)
-        assert len(found) <= STRANGERS
-
-    def test_are_as_many_as_there_may_be(self, crowd: Population) -> None:
-        """Of a crowd it is STRANGERS, of a few all of them, and who has too few actions is left out."""
-        long = crowd.strangers("idle", 200, np.random.default_rng(1))
-        assert len(long) == STRANGERS
-        few = Population({"a": around(*WORDS), "b": around(*WORDS), "c": around(*WORDS, count=90)})
-        assert set(few.strangers("a", 200, np.random.default_rng(1))) == {"b"}
-        assert set(few.strangers("a", 60, np.random.default_rng(1))) == {"b", "c"}
-        assert few.strangers("a", 1000, np.random.default_rng(1)) == {}
-
-    def test_are_drawn(self, crowd: Population) -> None:
-        """The same draw gives the same stretches, and another one others."""
-        one, again, other = (crowd.strangers("u3", 100, np.random.default_rng(seed)) for seed in (1, 1, 2))
-        assert one == again
-        assert one != other
 
 
 def test_all_have_one_vocabulary() -> None:

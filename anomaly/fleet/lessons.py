@@ -13,13 +13,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import groupby
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import pyarrow as pa
 
 from anomaly.corpus import Corpus
-from anomaly.detectors.interface import Algorithm, Learner
+from anomaly.detectors.interface import Algorithm
 from anomaly.fleet.aside import aside, reason
 from anomaly.fleet.lines import PAIR, unpack
 from anomaly.fleet.manifest import model_file
@@ -28,6 +28,9 @@ from anomaly.harvest import Harvest
 from anomaly.identity import NUMBER, Identities
 from anomaly.osquery import Action
 from anomaly.sources.interface import Position
+
+if TYPE_CHECKING:
+    from anomaly.detectors.lstm_fit import LstmLearner
 
 COLUMNS = ("key", "kind", "host", "user", "time", "baseline", "skip", "content")
 """What a lesson takes of each row; ``skip`` is how many of the key's oldest actions are left out."""
@@ -66,9 +69,10 @@ class _Row(NamedTuple):
     content: bytes
 
     def action(self) -> Action:
-        """Return the action, without the user's name: a key has all of its own."""
+        """Return the action, by the name that the user has in the end."""
         query, verb, columns = unpack(self.content)
-        return Action(self.time, self.host.decode(*_TEXT), "", query, verb, columns, self.baseline)
+        host, user = self.host.decode(*_TEXT), self.user.decode(*_TEXT)
+        return Action(self.time, host, user, query, verb, columns, self.baseline)
 
 
 class Learned(NamedTuple):
@@ -124,26 +128,22 @@ class Lessons(msgspec.Struct, frozen=True):
         """
         # scikit-learn and tensorflow take seconds, and memory that the worker itself does not need.
         from anomaly.course import Course  # noqa: PLC0415 - see above
-        from anomaly.model import UserModel  # noqa: PLC0415 - see above
         from anomaly.training import check_enough  # noqa: PLC0415 - see above
 
         check_enough(learned.key, learned.corpus)
         found = Harvest({}, named=True, ends=self.ends, skipped=Counter(), lines=0)
         names = learned.names if self.identities is None else self.identities
-        teacher = _teacher(self.algorithm, self.seed)
-        course = Course(self.algorithm, self.seed, (), None, found, Identities.from_dict(names), teacher)
-        model = course.learn(learned.key, learned.corpus, lambda _fraction, _what: None)
-        if not isinstance(model, UserModel):  # only where users are weighed against each other
-            raise TypeError("a study is no model")
+        course = Course(self.algorithm, self.seed, (), found, Identities.from_dict(names), _network(self.seed))
+        model = course.learn(learned.key, learned.corpus, None, lambda _fraction, _what: None)
         return model.to_bytes(), model.card.last
 
 
 @cache
-def _teacher(algorithm: Algorithm, seed: int) -> Learner:
-    """Return the process's learner: to compile a network's graph anew for each key takes seconds, and 30 MB."""
-    from anomaly.training import learner  # noqa: PLC0415 - only in the process beside
+def _network(seed: int) -> LstmLearner:
+    """Return the process's learner of networks: to compile a graph anew for each key takes seconds, and 30 MB."""
+    from anomaly.detectors.lstm_fit import LstmLearner  # noqa: PLC0415 - only in the process beside
 
-    return learner(algorithm, seed, ())
+    return LstmLearner(seed)
 
 
 def teach_background(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -13,8 +13,10 @@ from unittest.mock import Mock
 import pyarrow as pa
 import pytest
 
-from anomaly import training
+from anomaly.corpus import Corpus
+from anomaly.detectors import lstm_fit
 from anomaly.detectors.interface import Algorithm
+from anomaly.detectors.lstm_fit import LstmLearner
 from anomaly.errors import WorkerLost
 from anomaly.fleet import lessons
 from anomaly.fleet.aside import Aside, aside
@@ -23,7 +25,6 @@ from anomaly.fleet.lines import ACTION, PAIR, pack
 from anomaly.fleet.storage import FolderStorage
 from anomaly.model import UserModel
 from anomaly.osquery import Action
-from anomaly.training import learner
 
 Rows = list[dict[str, Any]]
 
@@ -41,7 +42,7 @@ def rows_of(key: str, actions: list[Action], skip: int = 0) -> Rows:
         dict(
             zip(
                 COLUMNS,
-                (key.encode(), ACTION, a.host.encode(), b"", a.time, a.baseline, skip, pack(a)),
+                (key.encode(), ACTION, a.host.encode(), a.user.encode(), a.time, a.baseline, skip, pack(a)),
                 strict=True,
             )
         )
@@ -121,20 +122,33 @@ def test_a_disk_that_is_full_is_a_reason(by_user: dict[str, list[Action]], tmp_p
     assert failed["error"].startswith(f"Models cannot be written to {tmp_path / 'models'}: File exists.")
 
 
-def test_one_learner_serves_all_keys_of_a_process(
+def test_lessons_of_one_process_share_a_learner(
     by_user: dict[str, list[Action]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a learner has compiled serves the next key, whose model is the same whoever came before."""
-    make = Mock(wraps=learner)
-    monkeypatch.setattr(training, "learner", make)
-    lessons._teacher.cache_clear()
-    asked = Lessons(Algorithm.OCSVM, 0, 1, (), None, {})
+    """What the learner of networks has compiled serves the next key; no model depends on who came before."""
+    monkeypatch.setattr(lstm_fit, "MAX_EPOCHS", 2)
+    make = Mock(wraps=LstmLearner)
+    monkeypatch.setattr(lstm_fit, "LstmLearner", make)
+    lessons._network.cache_clear()
+    asked = Lessons(Algorithm.LSTM, 0, 1, (), None, {})
     both = [rows_of(user, actions) for user, actions in by_user.items()]
     first, then = (asked.learn(found) for found in keyed(batches([row for rows in both for row in rows])))
     assert make.call_count == 1
-    lessons._teacher.cache_clear()
+    lessons._network.cache_clear()
     (alone,) = keyed(batches(both[1]))
     assert asked.learn(alone) == then != first
+    lessons._network.cache_clear()
+
+
+def test_keyed_normalises_by_the_users_name() -> None:
+    """The rows of a key carry the user's name, without which no home directory is the user's own."""
+    columns = {"command": "scp /home/alice/notes bob@ws2:/home/bob"}
+    action = Action(5, "ws1", "alice", "shell_history", "added", columns)
+    (found,) = keyed(batches(rows_of("alice@ws1", [action])))
+    local = Corpus()
+    local.append(1, action)
+    assert found.corpus.values == local.values
+    assert found.corpus.fingerprint() == local.fingerprint()
 
 
 def test_only_the_newest_actions_of_a_key_are_held(by_user: dict[str, list[Action]]) -> None:

@@ -114,12 +114,12 @@ def test_a_batch_that_comes_again_is_scored_again(fleet_models: Path, later: Lat
 
 def test_without_learning_what_was_learned_stays(fleet_models: Path, later: Later) -> None:
     """A query that does not learn keeps what another one has learned, and does not use it."""
-    own = [action for action in later(400, 5) if action.user == "alice"]
+    own = [action for action in later(800, 5) if action.user == "alice"]
     models, shelf = Models(LocalFiles(fleet_models)), Shelf()
-    Desk(models, adapt=True).score("alice", dated(own[:350]), shelf)
+    Desk(models, adapt=True).score("alice", dated(own[:750]), shelf)
     learned = shelf.what_was_learned
     assert learned is not None
-    Desk(models, adapt=False).score("alice", dated(own[350:380]), shelf)
+    Desk(models, adapt=False).score("alice", dated(own[750:780]), shelf)
     assert shelf.what_was_learned == learned
     assert shelf.kept is not None
     assert json.loads(shelf.kept[1][0])["learned"] is not None

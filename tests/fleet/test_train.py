@@ -67,7 +67,9 @@ def of_carol(event: Event) -> list[bytes]:
     found = []
     for number in range(520):
         named = "carol" if number == 300 else "mallory" if number == 400 else None
-        line = event(named, time=BEGIN + 60 * number, command=f"make step{number % 7}", uid="1007")
+        copies = f"cp /home/carol/a{number % 7} /home/bob/b"
+        command = (f"make step{number % 7}", copies, f"ssh carol@ws{number % 5}")[number % 9 // 4]
+        line = event(named, time=BEGIN + 60 * number, command=command, uid="1007")
         found.append(line.replace(b'"1999"', b'"1007"'))
     return found
 
