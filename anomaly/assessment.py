@@ -18,6 +18,7 @@ from anomaly.bounded import Unread, read
 from anomaly.detectors.interface import WINDOW, Algorithm
 from anomaly.errors import ConfigError, LogEmpty, ModelRefused, UnknownUser
 from anomaly.evaluation import Block, Figures, blocks, delays, figures
+from anomaly.features.normalise import normalise
 from anomaly.harvest import BATCH, Watch
 from anomaly.osquery import Action, Parser, Skipped
 from anomaly.records import ALARM
@@ -167,7 +168,12 @@ def _risks(
                 number += 1
                 parsed = parser.parse(line.data)
                 for action in () if isinstance(parsed, Skipped) else parsed:
-                    whose = action if foreign is not None else replace(action, user=asked.user)
+                    # An intruder has the user's name, number, home and host.
+                    whose = (
+                        action
+                        if foreign is not None
+                        else replace(action, user=asked.user, columns=normalise(action))
+                    )
                     batch.append((str(number), whose))
             for score in scorer.score_all(batch):
                 if score.score is not None and score.risk is not None:

@@ -8,10 +8,8 @@ from itertools import islice
 from math import log2
 from typing import NamedTuple
 
-from anomaly.detectors.both import Both
-from anomaly.detectors.interface import Detector
+from anomaly.detectors.detector import Detector
 from anomaly.detectors.lstm import Foreseen, Lstm
-from anomaly.detectors.ocsvm import OneClassSvm, Surroundings
 from anomaly.osquery import Action
 from anomaly.records import Reason, ReasonKind
 from anomaly.tokenizer import Tokenizer
@@ -25,7 +23,7 @@ MAX_TEXT = 120
 RARE = 0.01
 """A value is called rare below this share of the column's actions."""
 
-_LEAST_BITS = 3.0
+_LEAST_BITS = 1.0
 _LEAST_SHARE = 2.0**-16
 _FEWEST_DAYS = 7
 _RARE_HOUR = 0.002
@@ -42,13 +40,12 @@ class Spoken(NamedTuple):
 
 
 def spoken(tokenizer: Tokenizer, action: Action) -> list[Spoken]:
-    """Give what an action's tokens stand for, in the order of ``Tokens.buckets``.
-
-    ``Tokens.ids`` has the same entries less those whose ``head`` is None.
-    """
+    """Return what an action says; ``Tokens.ids`` has the same entries less those whose ``head`` is None."""
     found = [Spoken("action", f"{action.query} {action.verb}", tokenizer.heads[0], tokenizer.seen_kind(action))]
     for column, value, head in tokenizer.columns(action):
-        found.append(Spoken(column, value, head, tokenizer.seen(action.query, column, value) if head else 0))
+        seen = tokenizer.seen(action.query, column, value) if head else 0
+        # Shown, suppressed and answered is what the row says, with its names.
+        found.append(Spoken(column, action.columns.get(column, value), head, seen))
     return found
 
 
@@ -62,7 +59,7 @@ def explain(
     *,
     window: bool,
 ) -> tuple[Reason, ...]:
-    """Give the reasons of a score, the most surprising first.
+    """Return the reasons of a score, the most surprising first.
 
     Parameters
     ----------
@@ -74,20 +71,20 @@ def explain(
         What was judged.
     window
         Whether the recent window, too, asks for an explanation. The action alone has a reason in any case, as far
-        as the detector's view has one: where no value is odd, the mix of the window's.
+        as it has a value: where none is odd, the mix of the window's.
     """
     entries = spoken(tokenizer, action)
-    if isinstance(detector, Both) and type(details) is tuple:  # the parts, and no part alone: those are named
-        foreseen, around = details
-        reasons = explain(tokenizer, detector.sequence, foreseen, number, action, tokens, window=window)
-        mix = _mix(tokenizer, around, number, entries) if window or not reasons else None
-        return reasons if mix is None else (*reasons[: MAX_REASONS - 1], mix)
-    if isinstance(detector, Lstm) and isinstance(details, Foreseen):
-        heard = [entry for entry in entries if entry.head is not None]
-        return _surprises(tokenizer, detector, details, number, heard, tokens)
-    if isinstance(detector, OneClassSvm) and isinstance(details, Surroundings):
-        return _strangers(tokenizer, details, number, entries, window=window)
-    raise TypeError(f"no explanation for {type(detector).__name__}")
+    reasons = [
+        _reason(kind, entry, _usual(entry), bits)
+        for entry, kind in ((entry, _novelty(entry)) for entry in entries)
+        if kind is not None and (bits := _rarity(entry, kind)) >= _LEAST_BITS
+    ]
+    if detector.sequence is not None and isinstance(details, Foreseen):
+        reasons += _unexpected(tokenizer, detector.sequence, details, number, entries, tokens)
+    reasons.sort(key=lambda reason: -reason.bits)
+    if not window and reasons:
+        return tuple(reasons[:MAX_REASONS])
+    return (*reasons[: MAX_REASONS - 1], _mix(entries))
 
 
 def unusual_hour(time: int, hours: Sequence[int], days: int) -> Reason | None:
@@ -122,56 +119,42 @@ def unusual_hour(time: int, hours: Sequence[int], days: int) -> Reason | None:
     )
 
 
-def _surprises(
+def _unexpected(
     tokenizer: Tokenizer,
-    lstm: Lstm,
+    network: Lstm,
     foreseen: Foreseen,
     number: int,
-    entries: list[Spoken],
+    entries: Sequence[Spoken],
     tokens: Tokens,
-) -> tuple[Reason, ...]:
-    reasons = []
-    for entry, token, share in zip(entries, tokens.ids, foreseen.shares[number], strict=True):
+) -> list[Reason]:
+    """Return what is usual in itself, and that the network did not expect after the actions before it."""
+    known = [entry for entry in entries if entry.head is not None]
+    found = []
+    for entry, token, share in zip(known, tokens.ids, foreseen.shares[number], strict=True):
         bits = -log2(share)
-        if bits < _LEAST_BITS:
-            continue
-        kind = _novelty(entry)
-        if kind is None:
-            kind = ReasonKind.UNEXPECTED_NEXT
-            expected = [tokenizer.text(other) for other in lstm.network.expected(foreseen.before[number], token)]
-        else:
-            expected = _usual(entry)
-        reasons.append(_reason(kind, entry, expected, bits))
-    return tuple(sorted(reasons, key=lambda reason: -reason.bits)[:MAX_REASONS])
+        if bits >= _LEAST_BITS and _novelty(entry) is None:
+            likelier = network.network.expected(foreseen.before[number], token)
+            expected = [tokenizer.text(other) for other in likelier]
+            found.append(_reason(ReasonKind.UNEXPECTED_NEXT, entry, expected, bits))
+    return found
 
 
-def _strangers(
-    tokenizer: Tokenizer, around: Surroundings, number: int, entries: list[Spoken], *, window: bool
-) -> tuple[Reason, ...]:
-    reasons = []
-    kinds = [_novelty(entry) for entry in entries]
-    if any(kinds):
-        # Rounded: of equals, the order of the columns decides and not the last bit.
-        ranked = sorted(zip(entries, kinds, around.shares(number), strict=True), key=lambda one: round(one[2], 9))
-        for entry, kind, share in ranked:
-            bits = -log2(max(share, _LEAST_SHARE))
-            if kind is not None and bits >= 1.0:
-                reasons.append(_reason(kind, entry, _usual(entry), bits))
-    # What asks for a word has one: where each value is usual, the mix of them is not.
-    mix = _mix(tokenizer, around, number, entries) if window or not reasons else None
-    return (*reasons[:MAX_REASONS],) if mix is None else (*reasons[: MAX_REASONS - 1], mix)
+def _mix(entries: Sequence[Spoken]) -> Reason:
+    """Return the rarest thing that an action says, as part of an unusual window."""
+    entry = min(entries, key=_share)
+    return _reason(ReasonKind.UNUSUAL_MIX, entry, _usual(entry), -log2(max(_share(entry), _LEAST_SHARE)))
 
 
-def _mix(tokenizer: Tokenizer, around: Surroundings, number: int, entries: list[Spoken]) -> Reason | None:
-    """Give what is strangest here to the windows of training, and what they hold that is missing."""
-    pairs = list(zip(entries, around.shares(number), strict=True))
-    if not pairs:
-        return None
-    entry, share = min(pairs, key=lambda pair: pair[1])
-    # Two queries may show the same value in a column of the same name: to a reader that is one habit.
-    texts = map(tokenizer.bucket_text, around.missing(number, 3 * MAX_REASONS))
-    missing = [text for text in dict.fromkeys(texts) if text][:MAX_REASONS]
-    return _reason(ReasonKind.UNUSUAL_MIX, entry, missing, -log2(max(share, _LEAST_SHARE)))
+def _share(entry: Spoken) -> float:
+    return entry.seen / max(entry.head.count, 1) if entry.head is not None else 0.0
+
+
+def _rarity(entry: Spoken, kind: ReasonKind) -> float:
+    """Return the bits of a new or rare value: of a new one by how often its column brings something new."""
+    if entry.head is None:
+        return -log2(_LEAST_SHARE)
+    share = entry.head.unseen if kind is ReasonKind.NEW_VALUE else _share(entry)
+    return -log2(min(max(share, _LEAST_SHARE), 1.0))
 
 
 def _novelty(entry: Spoken) -> ReasonKind | None:

@@ -6,6 +6,7 @@ Actions are judged by pieces within which nothing is learned, so that one call o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import NamedTuple
 
 from anomaly.adaptation import Adaptation
@@ -42,10 +43,12 @@ class _Piece(NamedTuple):
 class _Course(NamedTuple):
     """Where a piece leads."""
 
-    risks: list[float]
-    """By action: the risk after it."""
-    odds: list[float]
-    """By action that came into the window: the log-odds of the window that it ends."""
+    risks: list[float | None]
+    """By action: the risk after it; None before the user's first window was judged."""
+    doubts: list[float]
+    """By window that was judged: the evidence against learning it."""
+    chunk_doubt: float
+    """Of the last window: the evidence against learning it as a chunk."""
 
 
 def judge(
@@ -69,10 +72,10 @@ def judge(
             continue
         piece = _next(user, turn, begin, silences)
         evidence = user.stored.model.detector.judge(user.state, piece.batch, piece.admit)
-        course = _follow(user, evidence, piece.admit)
+        course = _follow(user, evidence, len(piece.batch))
         scores += _scores(user, piece, evidence, _told(course.risks, piece.silenced))
         user.note([action for (_, action), let_in in zip(piece.turn, piece.admit, strict=True) if let_in])
-        if course.odds and user.adaptation is not None:
+        if user.adaptation is not None and any(piece.admit):
             _learn(user, user.adaptation, piece, course, say)
         begin += len(piece.turn)
     return scores
@@ -101,27 +104,27 @@ def _next(user: Standing, turn: Turn, begin: int, silences: Callable[[Action], b
     return _Piece(turn[begin : begin + len(batch)], batch, admitted, silenced)
 
 
-def _follow(user: Standing, evidence: Evidence, admit: list[bool]) -> _Course:
-    """Move the user's risk past the windows."""
-    model = user.stored.model
-    views = evidence.views if all(admit) else evidence.views[admit]
-    odds = user.filter.steps(model.fusion.evidences(views))
-    risks = model.calibration.window.scores(odds)
-    if len(risks) < len(admit):  # whoever is not let in leaves the risk as it is
-        moved, risk, risks = iter(risks), user.risk or 0.0, []
-        for let_in in admit:
-            risk = next(moved) if let_in else risk
-            risks.append(risk)
-    if odds:
-        user.risk = risks[-1]
-    return _Course(risks, odds)
+def _follow(user: Standing, evidence: Evidence, count: int) -> _Course:
+    """Move the user's risk past the windows; between two of them it stays as it is."""
+    model, risks, doubts, done = user.stored.model, list[float | None](), list[float](), 0
+    chunk_doubt = -inf
+    for step, views in zip(evidence.steps, evidence.views, strict=True):
+        ratios = model.fusion.evidence(views)
+        verdict = user.filter.step(ratios)
+        risks += [user.risk] * (step - done)
+        done = step
+        user.risk = model.calibration.window.score(verdict.excess)
+        doubts.append(verdict.doubt)
+        chunk_doubt = verdict.chunk_doubt
+    risks += [user.risk] * (count - done)
+    return _Course(risks, doubts, chunk_doubt)
 
 
-def _told(risks: list[float], silenced: list[int]) -> Sequence[float | None]:
+def _told(risks: list[float | None], silenced: list[int]) -> Sequence[float | None]:
     """Return what is shown of risks: of what is suppressed none, or the last would stand for as long as all is."""
     if not silenced:
         return risks
-    shown: list[float | None] = list(risks)
+    shown = list(risks)
     for number in silenced:
         shown[number] = None
     return shown
@@ -153,9 +156,9 @@ def _learn(
     """Show the actions to the adaptation: where they end a chunk, they are the last of it."""
     let_in = [number for number, admit in enumerate(piece.admit) if admit]
     batch = [piece.batch[number] for number in let_in]
-    risks = [course.risks[number] for number in let_in]
     before = adaptation.progress.drifted
-    adaptation.observe(user.state, batch, course.odds, risks, piece.turn[let_in[-1]][1].time)
+    time = piece.turn[let_in[-1]][1].time
+    adaptation.observe(user.state, batch, course.doubts, course.chunk_doubt, time)
     if adaptation.progress.drifted is not before:
         user.refresh()
         if not before:

@@ -15,29 +15,20 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from anomaly.calibration import Calibration, Tail
-from anomaly.detectors.both import Both, part
-from anomaly.detectors.interface import Algorithm, Detector
-from anomaly.detectors.lstm import Lstm
-from anomaly.detectors.ocsvm import OneClassSvm
+from anomaly.detectors.detector import Detector, part
+from anomaly.detectors.fusion import Fusion
+from anomaly.detectors.interface import Algorithm
 from anomaly.errors import ModelRefused
 from anomaly.resultjson import MAX_TIME
-from anomaly.risk import Fusion
 from anomaly.sources.interface import Position
 from anomaly.tokenizer import State, Tokenizer
 
-SCHEMA = 2
+SCHEMA = 3
 _DIGEST = 64
 _DAMAGED = "its header is damaged, or was not written by this program"
 _KEY = "anomaly"  # one key only: safetensors writes several in no fixed order
 _ENTRY = 150
 """Bytes that an entry of the vocabulary takes: its text, what finds it, and its numbers as Python has them."""
-
-_DETECTORS: dict[Algorithm, type[Lstm | OneClassSvm | Both]] = {
-    Algorithm.LSTM: Lstm,
-    Algorithm.OCSVM: OneClassSvm,
-    Algorithm.BOTH: Both,
-}
-
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Time = Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME)]
@@ -147,14 +138,14 @@ class UserModel:
                 Tail.from_array(arrays["calibration.action"]), Tail.from_array(arrays["calibration.window"])
             )
             tokenizer = Tokenizer.from_state(header.tokenizer, part(arrays, "tokenizer."))
-            detector = _DETECTORS[card.algorithm].from_arrays(part(arrays, "detector."))
+            detector = Detector.from_arrays(card.algorithm, part(arrays, "detector."))
             fusion = Fusion.from_arrays(part(arrays, "fusion."))
-            _check(tokenizer, detector, fusion)
+            _check(card, tokenizer, detector, fusion)
         except (KeyError, TypeError, IndexError) as error:  # whose words say little by themselves
             raise ModelRefused(
                 f"{name} is refused: it does not hold what this program writes ({error})."
             ) from error
-        except (ValueError, SafetensorError, RecursionError) as error:
+        except (ValueError, OverflowError, SafetensorError, RecursionError) as error:
             raise ModelRefused(f"{name} is refused: {error}.") from error
         return cls(tokenizer, detector, fusion, calibration, card)
 
@@ -189,13 +180,19 @@ def _card(found: Any) -> Card:  # noqa: ANN401 - from a file
     return msgspec.convert(found, Card)
 
 
-def _check(tokenizer: Tokenizer, detector: Detector, fusion: Fusion) -> None:
+def _check(card: Card, tokenizer: Tokenizer, detector: Detector, fusion: Fusion) -> None:
     """Raise ValueError where parts that are sound do not fit each other."""
-    sequence = detector.sequence if isinstance(detector, Both) else detector
+    is_network = card.algorithm is Algorithm.LSTM
+    has_network = is_network or (card.algorithm is Algorithm.BOTH and "lstm" not in card.without)
+    has_windows = not is_network and "svm" not in card.without
+    expected = has_network, has_windows, not is_network and not detector.is_together
+    parts = detector.sequence, detector.svm, detector.neighbours
+    if tuple(part is not None for part in parts) != expected:
+        raise ValueError(f"its parts are not those of a model by {card.algorithm.value}")
     starts = [*(head.start for head in tokenizer.heads), tokenizer.size]
-    if isinstance(sequence, Lstm) and sequence.network.starts.tolist() != starts:
+    if detector.sequence is not None and detector.sequence.network.starts.tolist() != starts:
         raise ValueError("its network and its vocabulary do not fit each other")
-    if len(fusion.weights) != len(detector.as_trained(detector.start())):
+    if fusion.weights.shape != detector.as_trained(detector.start()).shape:
         raise ValueError("its views and their weights do not fit each other")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -13,11 +12,11 @@ import msgspec
 from anomaly.adaptation import Adaptation
 from anomaly.admission import Admission
 from anomaly.calibration import MAX_SCORE
+from anomaly.detectors.fusion import Filter, Fusion
 from anomaly.detectors.interface import WINDOW
 from anomaly.learned import Learned
 from anomaly.osquery import Action
 from anomaly.records import ModelRef
-from anomaly.risk import Filter
 from anomaly.store import Stored
 
 _LONGEST = 4096
@@ -48,6 +47,8 @@ class Standing:
         self.kept_generation = 0
         self.set_aside: Any = None if saved is None else saved["adaptation"]
         """What waits to be learned, where this run does not learn: the next one may."""
+        self.scales_aside: Any = None if saved is None or adapt else saved["filter"]["scales"]
+        """The scales that follow the user, where this run does not learn; it scores by those of training."""
         self.recent: deque[bytes] = deque(maxlen=WINDOW)
         """The actions last let into the window, to show them to another model."""
         model = stored.model
@@ -56,13 +57,15 @@ class Standing:
         self.risk: float | None = None
         self.newest = 0
         """Time of the user's log so far."""
-        self.admission, self.filter = Admission(), Filter(model.fusion)
+        self.admission, self.filter = Admission(), Filter(model.fusion, adapt=adapt)
         self.adaptation = self._adaptation(learned)
         if saved is None:
             self.state = model.detector.start()
         else:
             self.state = model.detector.resume(saved["state"], learned.arrays if learned is not None else None)
             self.carry(saved)
+            followed = Filter(model.fusion, saved["filter"])
+            self.filter = followed if adapt else self.filter
             if self.adaptation is not None and saved["adaptation"] is not None:
                 self.adaptation.restore(saved["adaptation"], model.tokenizer.size)
         self.refresh()
@@ -80,12 +83,12 @@ class Standing:
         for data in recent:
             _DECODER.decode(data)
         admission = Admission((int(run), int(same)) for run, same in saved["admission"])
-        odds = [float(one) for one in saved["odds"]]
         risk = None if saved["risk"] is None else float(saved["risk"])
-        if not all(map(isfinite, odds)) or not (risk is None or 0.0 <= risk <= MAX_SCORE):
+        if not (risk is None or 0.0 <= risk <= MAX_SCORE):
             raise ValueError("the saved risk is none")
-        self.admission, self.filter, self.risk = admission, Filter(self.stored.model.fusion, odds), risk
-        self.newest = int(saved.get("newest", 0))
+        newest = int(saved.get("newest", 0))
+        self.filter = _with_odds(self.stored.model.fusion, saved["filter"]["odds"], adapt=self.adapt)
+        self.admission, self.risk, self.newest = admission, risk, newest
         self.recent.extend(recent)
 
     def note(self, actions: Sequence[Action]) -> None:
@@ -103,7 +106,7 @@ class Standing:
         successor = Standing(stored, None, adapt=self.adapt)
         successor.recent.extend(self.recent)
         successor.admission, successor.risk, successor.newest = self.admission, self.risk, self.newest
-        successor.filter = Filter(stored.model.fusion, self.filter.odds)
+        successor.filter = _with_odds(stored.model.fusion, self.filter.odds, adapt=self.adapt)
         successor.replay()
         return successor
 
@@ -125,7 +128,8 @@ class Standing:
         """Go on as the model was trained, where the user stands."""
         self.state = self.stored.model.detector.resume(self.state.to_json())
         self.adaptation = self._adaptation(None)
-        self.kept, self.kept_generation = None, 0
+        self.filter = _with_odds(self.stored.model.fusion, self.filter.odds, adapt=self.adapt)
+        self.kept, self.kept_generation, self.scales_aside = None, 0, None
         self.refresh()
 
     def refresh(self) -> None:
@@ -136,12 +140,13 @@ class Standing:
 
     def to_json(self) -> dict[str, Any]:
         """Return where it stands, as JSON-able values; not what was learned."""
+        scales = {} if self.scales_aside is None else {"scales": self.scales_aside}
         return {
             "model": identity(self.stored),
             "risk": self.risk,
             "newest": self.newest,
             "state": self.state.to_json(),
-            "odds": list(self.filter.odds),
+            "filter": self.filter.to_json() | scales,
             "admission": list(self.admission.window),
             "adaptation": self.adaptation.to_json() if self.adaptation is not None else self.set_aside,
             "recent": [base64.b64encode(one).decode("ascii") for one in self.recent] if self.suspected else [],
@@ -151,6 +156,24 @@ class Standing:
     def suspected(self) -> bool:
         """Whether the window must be kept for a model that is trained while nobody scores: none may acquit him."""
         return self.risk is not None and self.risk >= _SUSPECTED
+
+
+def as_trained(saved: Mapping[str, Any], stored: Stored) -> dict[str, Any]:
+    """Return a saved state without what waits to be learned, and with the scales of training."""
+    fresh = _with_odds(stored.model.fusion, saved["filter"]["odds"], adapt=True)
+    return {**saved, "adaptation": None, "filter": fresh.to_json()}
+
+
+def _with_odds(fusion: Fusion, odds: Sequence[Sequence[float]], *, adapt: bool) -> Filter:
+    """Return a filter that goes on from the odds of another model; its scales are those of training.
+
+    Scales are of a model's own figures: those of one model would make another one blind, or never quiet. A model
+    of another kind has other channels, which begin anew.
+    """
+    fresh = Filter(fusion, adapt=adapt)
+    if len(odds) != len(fusion.channels):
+        return fresh
+    return Filter(fusion, fresh.to_json() | {"odds": odds}, adapt=adapt)
 
 
 def identity(stored: Stored) -> list[Any]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from anomaly.learned import Keeper, Learned, Origin
-from anomaly.standing import Standing, identity
+from anomaly.standing import Standing, as_trained, identity
 from anomaly.store import Stored
 
 Find = Callable[[str], Stored | None]
@@ -200,7 +200,7 @@ class Standings:
             learned = Learned.from_bytes(data) if data is not None else None
             if learned is None or not learned.origin.same_model(self._origin(name, stored)):
                 self._say(f"What was learned of {name!r} since training is gone; it is learned anew.")
-                saved = {**saved, "adaptation": None}
+                saved = as_trained(saved, stored)
                 learned = None
         user = Standing(stored, saved, adapt=self._adapt, learned=learned)
         user.kept = user.safe = reference if learned is not None or not self._adapt else None

@@ -10,23 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-import numpy as np
 import pytest
 from hypothesis import settings
-from numpy.typing import NDArray
 
-from anomaly.detectors.interface import Algorithm, Detector, Evidence
-from anomaly.detectors.lstm import Foreseen
-from anomaly.detectors.network import Network
-from anomaly.detectors.ocsvm import Surroundings
+from anomaly.detectors.interface import Algorithm
 from anomaly.enrolment import Enrolment, enrol
 from anomaly.identity import Identities
 from anomaly.osquery import Action, Parser, Skipped
 from anomaly.scoring import Scorer
 from anomaly.store import Store
-from anomaly.tokens import Tokens
 from tests.browsing import Browser
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's to say
@@ -67,56 +61,6 @@ class Trained(NamedTuple):
 
     algorithm: Algorithm
     models: Path
-
-
-class Verdict(NamedTuple):
-    """What a detector makes of one action: its evidence as numbers, and the figures that explain it."""
-
-    surprise: float
-    action: float
-    views: tuple[float, ...]
-    shares: tuple[float, ...] = ()
-    """By id and then by bucket, as far as the detector looks at them."""
-    before: tuple[float, ...] = ()
-    """The hidden state that it was predicted from."""
-    missing: tuple[int, ...] = ()
-
-
-def drawn_network(draw: np.random.Generator, units: int, starts: NDArray[np.int32]) -> Network:
-    """Draw a network's weights."""
-    size = int(starts[-1])
-
-    def normal(*shape: int) -> NDArray[np.float32]:
-        return draw.normal(size=shape).astype(np.float32)
-
-    kernel, recurrent, bias = normal(size, 4 * units), normal(units, 4 * units), normal(4 * units)
-    return Network(kernel, recurrent, bias, normal(size, units), normal(size), starts)
-
-
-def judge_one(detector: Detector, state: Any, tokens: Tokens, *, admit: bool = True) -> Verdict:  # noqa: ANN401 - its own
-    """Let a detector judge one action."""
-    (verdict,) = verdicts(detector.judge(state, [tokens], [admit]))
-    return verdict
-
-
-def verdicts(evidence: Evidence) -> list[Verdict]:
-    """Give evidence action by action, as numbers that can be compared exactly."""
-    figures = zip(*(figure.tolist() for figure in evidence[:3]), strict=True)
-    return [
-        Verdict(surprise, action, tuple(views), *_told(evidence.details, number))
-        for number, (surprise, action, views) in enumerate(figures)
-    ]
-
-
-def _told(details: object, number: int) -> tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]:
-    if isinstance(details, Foreseen):
-        return details.shares[number], tuple(details.before[number].tolist()), ()
-    if isinstance(details, Surroundings):
-        return details.shares(number), (), tuple(details.missing(number))
-    if not isinstance(details, tuple):
-        return (), (), ()
-    sequence, window = (_told(part, number) for part in details)
-    return sequence[0] + window[0], sequence[1], window[2]
 
 
 def _event(
@@ -284,7 +228,7 @@ def both_models(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def crowd_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a directory of models of five users who are weighed against each other; not to be written to."""
+    """Give a directory of models of eight users who are learned together; not to be written to."""
     folder = tmp_path_factory.mktemp("crowd")
     log = folder / "osqueryd.results.log"
     log.write_bytes(b"".join(line + b"\n" for line in _crowd(520)))
@@ -294,7 +238,7 @@ def crowd_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def crowd() -> Callable[[int, int], list[Action]]:
-    """Give the maker of what the five do after training: so many actions each, by a seed."""
+    """Give the maker of what the eight do after training: so many actions each, by a seed."""
     return lambda count, seed: _parsed(_crowd(count, seed))
 
 

@@ -1,4 +1,4 @@
-"""The invariants of the architecture, by their numbers; those of single rooms are tested with them."""
+"""The invariants of the architecture, by their numbers; those of single modules are tested with them."""
 
 from __future__ import annotations
 
@@ -9,33 +9,40 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from anomaly import harvest
-from anomaly.adaptation import Progress
+from anomaly.adaptation import LAG, Progress
+from anomaly.alerts import Alerting
 from anomaly.corpus import Corpus
 from anomaly.detectors.interface import WINDOW, Algorithm
-from anomaly.detectors.ocsvm import NU
-from anomaly.detectors.ocsvm_state import GAMMA
+from anomaly.detectors.ocsvm import GAMMA, LENGTH, NU, STRIDE, bag_of
 from anomaly.enrolment import Enrolled, Enrolment, enrol
+from anomaly.errors import AnomalyError, ModelRefused
+from anomaly.features import levels
 from anomaly.harvest import Watch
 from anomaly.identity import Identities
 from anomaly.learned import StoreKeeper
 from anomaly.osquery import Action, Parser, Skipped
-from anomaly.records import Score
+from anomaly.records import Score, Severity
 from anomaly.scoring import Scorer
 from anomaly.sources.interface import Line
 from anomaly.sources.tail import LogSource
 from anomaly.store import Store
 from anomaly.tokenizer import Tokenizer
 from anomaly.tokens import Encoded, Tokens
-from tests.conftest import judge_one
 
 if TYPE_CHECKING:
     from tests.conftest import Event, Trained
@@ -71,17 +78,21 @@ def learned(scorer: Scorer) -> Progress:
 
 @pytest.mark.parametrize("kind", ["ocsvm", "lstm", "both", "crowd"])
 @pytest.mark.parametrize("kept", ["in the checkpoint", "beside the model"])
-def test_1_restarts_do_not_matter(
+def test_1_restarts_anywhere_change_no_score(
     kind: str, kept: str, request: pytest.FixtureRequest, later: Later, crowd: Later, tmp_path: Path
 ) -> None:
-    """The scores of a log are those of one pass, wherever it is interrupted, and what was learned is the same."""
+    """The scores of a log are those of one pass, wherever it is interrupted, and what is learned is the same."""
     trained: Path = request.getfixturevalue(f"{kind}_models")
     own = [action for action in (crowd if kind == "crowd" else later)(1250, 5) if action.user == "alice"]
     whole = Scorer(Store(trained).load)
     expected = run(whole, own)
     assert not close(run(Scorer(Store(trained).load, adapt=False), own), expected)
+    delay = whole._users["alice"].stored.model.fusion.delay
     draw = random.Random(5)  # noqa: S311 - places to cut at
-    places = ([1, 2, 99, 100, 101, 199, 200, 201, 1100], sorted(draw.sample(range(1250), 30)))
+    places = (
+        [1, 2, 10, 99, 100, 101, 119, 120, 121, 200, 419, 420, 421, 1100],
+        sorted(draw.sample(range(1250), 30)),
+    )
     for number, cuts in enumerate(places):
         store = Store(shutil.copytree(trained, tmp_path / str(number)))
         found: list[Score | None] = []
@@ -93,7 +104,7 @@ def test_1_restarts_do_not_matter(
             saved = mine.export()
         assert close(found, expected)
         assert learned(mine) == learned(whole)
-        assert learned(mine).learned == 1100
+        assert learned(mine).learned == (1250 - LAG - delay) // WINDOW * WINDOW
 
 
 # 2. The numpy scorer equals the framework.
@@ -154,18 +165,22 @@ def test_2_ocsvm_equals_sklearn(actions: list[Action]) -> None:
     """Margins in numpy are scikit-learn's decision function of the same bags, divided by the weights' total."""
     from sklearn.svm import OneClassSVM  # noqa: PLC0415 - scikit-learn takes 2 s
 
-    from anomaly.detectors import ocsvm_fit  # noqa: PLC0415 - the same
+    from anomaly.detectors.ocsvm_fit import fit_svm  # noqa: PLC0415 - the same
 
     corpus = corpus_of(actions)
-    tokenizer, encoded = encode(corpus)
-    svm = ocsvm_fit.OcsvmLearner().fit(tokenizer, encoded, [range(600)], range(0))
-    bags = ocsvm_fit._bags(encoded, [range(len(corpus))]).astype(np.float64)
-    bags /= np.linalg.norm(bags, axis=1, keepdims=True)
-    framework = OneClassSVM(kernel="rbf", gamma=GAMMA, nu=NU, tol=1e-6).fit(bags[: 600 - WINDOW + 1])
-    expected = -framework.decision_function(bags) / framework.dual_coef_.sum()
-    state = svm.start()
-    margins = [judge_one(svm, state, encoded.tokens(action)).views[0] for action in range(len(corpus))]
-    np.testing.assert_allclose(margins[WINDOW - 1 :], expected, rtol=0, atol=1e-5)
+    _, encoded = encode(corpus)
+    history = list(encoded.features)
+    keys = np.unique(np.array([feature for one in history for feature in one], dtype=np.uint64))
+    bags = np.array(
+        [np.isin(keys, bag_of(history[end - LENGTH : end])) for end in range(LENGTH, len(history) + 1)]
+    )
+    points = bags / np.linalg.norm(bags, axis=1, keepdims=True)
+    svm = fit_svm(history[:600])
+    ends = range(LENGTH, 601, STRIDE)
+    framework = OneClassSVM(kernel="rbf", gamma=GAMMA, nu=NU, tol=1e-6).fit([points[end - LENGTH] for end in ends])
+    expected = -framework.decision_function(points) / framework.dual_coef_.sum()
+    margins = [svm.margin(svm.start(), history[end - LENGTH : end]) for end in range(LENGTH, len(history) + 1)]
+    np.testing.assert_allclose(margins, expected, rtol=0, atol=1e-5)
 
 
 # 3. What scoring, and help, do not import.
@@ -228,6 +243,7 @@ def test_4_scoring_memory_is_bounded(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, scorer: Callable[[Path], Scorer], event: Event
 ) -> None:
     """After the bounded caches are full, ever new values, users and numbers of users take no more memory."""
+    monkeypatch.setattr(levels, "_hash", lru_cache(64)(levels._hash.__wrapped__))
     monkeypatch.setattr("anomaly.lookup._CACHE", 64)
     monkeypatch.setattr("anomaly.detectors.network._ENTERING", 64)
     monkeypatch.setattr("anomaly.tokenizer._ACTIONS", 16)
@@ -310,6 +326,39 @@ def test_4_a_corpus_holds_numbers_and_not_json(event: Event) -> None:
         tracemalloc.stop()
 
 
+# 5. The log's time, and no clock.
+
+
+def test_5_clock_has_no_part_in_models_and_scores(
+    ocsvm_models: Path,
+    log: Path,
+    later: Later,
+    tmp_path: Path,
+    silent: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In another century the same log gives the same models, the same scores and the same alerts."""
+    own = [action for action in later(150, 5) if action.user == "alice"]
+    own += [
+        Action(own[-1].time + n, "ws1", "alice", "shell_history", "added", {"command": f"nmap {n}"})
+        for n in range(99)
+    ]
+    found = []
+    for clock in (None, 4.0e9):
+        models = ocsvm_models
+        if clock is not None:
+            monkeypatch.setattr(time, "time", lambda: 4.0e9)
+            models = tmp_path / "models"
+            list(enrol(Enrolment((log,), models, Algorithm.OCSVM), silent))
+        scorer, alerting = Scorer(Store(models).load), Alerting.by(Severity.NOTICE, None)
+        scores = [score for score in run(scorer, own) if score is not None]
+        alerts = [*alerting.take(scores), *alerting.flush()]
+        names = sorted(path.relative_to(models) for path in models.rglob("*.safetensors"))
+        found.append(([(name, (models / name).read_bytes()) for name in names], scores, alerts, alerting.export()))
+    assert found[0] == found[1]
+    assert found[0][2]
+
+
 # 6. The same bytes.
 
 
@@ -351,3 +400,247 @@ def test_6_same_bytes_in_another_process(
     )
     name = "alice/1.safetensors"
     assert (tmp_path / "models" / name).read_bytes() == (models / name).read_bytes()
+
+
+# 7. Hostile input.
+
+hostile_text = st.text(max_size=12) | st.sampled_from(
+    (
+        "../../etc/passwd",
+        "/",
+        ".",
+        "..",
+        "a/b",
+        "a\0b",
+        "\ud800",
+        "~",
+        "{user}",
+        "x" * 5000,
+        "\x1b[2J",
+        "999999999999",
+    )
+)
+hostile_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | hostile_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(hostile_text, inner, max_size=3),
+    max_leaves=6,
+)
+COLUMNS = ("username", "uid", "auid", "command", "cmdline", "cwd", "path", "name", "pid", "time", "target_path")
+hostile_lines = st.binary(max_size=60) | st.builds(
+    lambda record: json.dumps(record).encode(),
+    hostile_json
+    | st.fixed_dictionaries(
+        {
+            "name": hostile_json,
+            "hostIdentifier": hostile_json,
+            "unixTime": hostile_json | st.integers(0, 2**33),
+            "columns": st.dictionaries(st.sampled_from(COLUMNS) | hostile_text, hostile_text, max_size=6),
+            "action": st.sampled_from(("added", "removed", "snapshot")) | hostile_json,
+        },
+        optional={"counter": hostile_json, "snapshot": hostile_json, "epoch": hostile_json},
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(hostile_lines, max_size=12), st.booleans())
+@example(
+    lines=[b'{"name":"pack_x_y","columns":{"username":"../../x","command":"a"},"action":"added"}'], claims=True
+)
+def test_7_no_line_ends_the_run(trained: Trained, lines: list[bytes], claims: bool) -> None:  # noqa: FBT001 - drawn
+    """Whatever a line holds, it is skipped or scored, and its user's state can be saved and gone on from."""
+    parser = Parser(Identities(hostname="", lookup=lambda _: None))
+    store = Store(trained.models)
+    scorer = Scorer(store.load, only="alice" if claims else None, claims=claims)
+    before = sorted(trained.models.parent.rglob("*"))
+    for line in lines * 3:
+        parsed = parser.parse(line)
+        if isinstance(parsed, Skipped):
+            continue
+        for action in parsed:
+            mine = Action(action.time, action.host, "alice", action.query, action.verb, action.columns)
+            for score in (scorer.score("1", action), scorer.score("2", mine)):
+                figures = (score.score, score.risk, score.surprise) if score is not None else ()
+                assert all(figure is None or np.isfinite(figure) for figure in figures)
+    again = Scorer(store.load)
+    again.restore(json.loads(json.dumps(scorer.export())))
+    run(again, [Action(5, "ws1", "alice", "shell_history", "added", {"command": "ls"})])
+    assert sorted(trained.models.parent.rglob("*")) == before
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(hostile_text, st.binary(max_size=80))
+@example("..", b"")
+def test_7_no_name_and_no_file_leaves_the_store(models: Path, name: str, data: bytes) -> None:
+    """A user's name leads to no file outside the models, and a model that is any bytes is refused."""
+    store = Store(models)
+    secret = models.parent / "1.safetensors"
+    secret.write_bytes((models / "alice/1.safetensors").read_bytes())
+    with suppress(ModelRefused):
+        assert store.load(name) is None or name in {"alice", "bob"}
+    (models / "bob/1.safetensors").write_bytes(data)
+    with pytest.raises(ModelRefused):
+        store.load("bob")
+    model = store.load("alice")
+    assert model is not None
+    before = {path for path in models.parent.rglob("*") if models not in path.parents}
+    with suppress(AnomalyError, ValueError):
+        store.save(name, model.model)
+    assert {path for path in models.parent.rglob("*") if models not in path.parents} == before
+    assert secret.read_bytes() == model.model.to_bytes()
+
+
+# 8. Whose account it is does not matter.
+
+
+class Names(NamedTuple):
+    """How a log calls things."""
+
+    users: Mapping[str, tuple[str, str]] = {}
+    """Name and number of each user; those of the sample log by default."""
+    host: str = "ws1"
+    queries: Mapping[str, str] = {}
+    shows_number: bool = False
+    """Whether rows have the column ``uid``."""
+    order: int = 0
+    """Seed of the order of the columns; 0 leaves it."""
+
+
+def rewritten(actions: list[Action], names: Names) -> list[bytes]:
+    """Return lines that say the same by other names; each has the user's home in it."""
+    lines = []
+    for number, action in enumerate(actions):
+        user, uid = names.users.get(action.user, (action.user, action.columns["uid"]))
+        columns = {column: value for column, value in action.columns.items() if column not in {"username", "uid"}}
+        columns["cwd"] = f"/home/{user}/src"
+        if number % 5 == 0 and "command" in columns:
+            columns["command"] = f"cat /home/{user}/notes/{number % 7}.txt"
+        columns |= {"username": user} | ({"uid": uid} if names.shows_number else {})
+        if names.order:
+            shuffled = random.Random(names.order + number).sample(sorted(columns), len(columns))  # noqa: S311
+            columns = {column: columns[column] for column in shuffled}
+        record = {
+            "name": f"pack_x_{names.queries.get(action.query, action.query)}",
+            "hostIdentifier": names.host,
+            "unixTime": action.time,
+            "counter": 0 if action.baseline else 7,
+            "columns": columns,
+            "action": action.verb,
+        }
+        lines.append(json.dumps(record).encode())
+    return lines
+
+
+class Accounts:
+    """Trains and scores the same actions under several names.
+
+    Parameters
+    ----------
+    trained, later
+        What is learned from, and what is scored.
+    asked
+        The algorithm, and the parts that are left out.
+    folder
+        Where to work.
+    """
+
+    def __init__(
+        self, trained: list[Action], later: list[Action], asked: tuple[Algorithm, tuple[str, ...]], folder: Path
+    ) -> None:
+        self.trained, self.later, self.asked, self.folder = trained, later, asked, folder
+        self._known: dict[str, NDArray[np.float64]] = {}
+
+    def figures(self, change: str, silent: Watch) -> NDArray[np.float64]:
+        """Return score, risk and surprise of each action that is scored."""
+        if change not in self._known:
+            users = sorted({action.user for action in self.trained})
+            self._known[change] = self._figures(CHANGES[change](users), self.folder / change, silent)
+        return self._known[change]
+
+    def _figures(self, names: Names, folder: Path, silent: Watch) -> NDArray[np.float64]:
+        folder.mkdir()
+        log, (algorithm, without) = folder / "osqueryd.results.log", self.asked
+        log.write_bytes(b"".join(line + b"\n" for line in rewritten(self.trained, names)))
+        list(enrol(Enrolment((log,), folder / "models", algorithm, without=without), silent))
+        scorer, parser = (
+            Scorer(Store(folder / "models").load),
+            Parser(Identities(hostname="", lookup=lambda _: None)),
+        )
+        found = []
+        for line in rewritten(self.later, names):
+            parsed = parser.parse(line)
+            assert not isinstance(parsed, Skipped)
+            (score,) = run(scorer, parsed)
+            assert score is not None
+            assert score.model.state == "ready"
+            found.append((score.score, score.risk, score.surprise))
+        return np.array(found, dtype=float)
+
+
+def renamed(users: list[str]) -> dict[str, tuple[str, str]]:
+    """Return other names for users, in another order, and other numbers."""
+    names = ("zoe", "yann", "xenia", "wim", "vera", "uwe", "tina", "sam")
+    return {user: (names[place], str(2345 - 7 * place)) for place, user in enumerate(users)}
+
+
+QUERIES = {"shell_history": "a_typed", "processes": "z_run", "open_sockets": "m_peers"}
+"""Other names, in another order."""
+
+CHANGES: dict[str, Callable[[list[str]], Names]] = {
+    "nothing": lambda _: Names(),
+    "number and order": lambda _: Names(shows_number=True, order=3),
+    "host": lambda _: Names(host="box"),
+    "names": lambda users: Names(renamed(users)),
+    "queries": lambda _: Names(queries=QUERIES),
+    "everything": lambda users: Names(renamed(users), "box", QUERIES, shows_number=True, order=9),
+}
+
+
+@pytest.fixture(scope="module")
+def accounts(
+    actions: list[Action], later: Later, crowd: Later, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Accounts]:
+    """Return the sample log's two users by each algorithm, and eight users who are learned together."""
+    columns = {"username": "alice", "uid": "1000"}
+    intruder = [
+        Action(
+            1_793_900_000 + n,
+            "ws1",
+            "alice",
+            "shell_history",
+            "added",
+            columns | {"command": f"nmap -p{n} 10.9.{n}.1"},
+        )
+        for n in range(80)
+    ]
+    kinds = {
+        algorithm.value: Accounts(
+            actions, later(250, 4) + intruder, (algorithm, ()), tmp_path_factory.mktemp(algorithm.value)
+        )
+        for algorithm in Algorithm
+    }
+    together = Accounts(
+        crowd(520, 11), crowd(120, 4) + intruder, (Algorithm.BOTH, ("lstm",)), tmp_path_factory.mktemp("crowd")
+    )
+    return kinds | {"together": together}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        *((algorithm.value, change) for algorithm in Algorithm for change in ("number and order", "everything")),
+        *(("together", change) for change in ("number and order", "host")),
+        *(("together", change) for change in ("names", "queries", "everything")),
+    ],
+)
+def test_8_whose_account_it_is_does_not_matter(
+    kind: str, change: str, accounts: dict[str, Accounts], silent: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same actions have the same scores, however users, homes, numbers, hosts and queries are called.
+
+    It does not matter either whether rows have the user's number, and in which order they have their columns.
+    """
+    monkeypatch.setattr("anomaly.detectors.lstm_fit.MAX_EPOCHS", 2)
+    plain, found = (accounts[kind].figures(one, silent) for one in ("nothing", change))
+    assert np.nanmax(plain[:, 1]) > 20.0
+    np.testing.assert_allclose(found, plain, rtol=0, atol=1e-6)
