@@ -42,29 +42,29 @@ class Unless:
 
 
 class AtLeast:
-    """Passes on what is at least so severe."""
+    """Passes on what is at least so severe by its risk: one action alone is never enough for an alert."""
 
     def __init__(self, severity: Severity) -> None:
         self._rank = severity.rank
 
     def __call__(self, score: Score, newest: int = 0) -> Score | None:  # noqa: ARG002 - of the log's time so far
         """Pass a score on if it is severe enough."""
-        return score if score.severity.rank >= self._rank else None
+        return score if Severity.of_risk(score.risk).rank >= self._rank else None
 
 
 class Rate(msgspec.Struct):
-    """How a user's figures have peaked."""
+    """How a user's risk has peaked."""
 
     host: str
     user: str
     first: int
-    """Half hour, counted from 1970, of the first that had a severity."""
+    """Half hour, counted from 1970, of the first risk that had a severity."""
     slot: int
     """The half hour at hand..."""
     peak: float = 0.0
-    """...and its highest figure."""
+    """...and its highest risk."""
     days: list[tuple[int, list[float]]] = []
-    """Of the last days, the highest figures of their half hours that are over, highest first."""
+    """Of the last days, the highest risks of their half hours that are over, highest first."""
     threshold: float = 0.0
 
 
@@ -74,15 +74,15 @@ Rates = list[Rate]
 class Budget:
     """Holds each user to about so many alerts a day, by a threshold that follows the user's own rate.
 
-    An alert tells of a burst, not of an action. So what is counted are half hours of log time, each by its highest
-    figure (the larger of ``score`` and ``risk``), and the threshold is the figure that, in the last ``DAYS`` days,
-    as many half hours reached as the budget allows for that time. Whose own figures are often high gets a high
-    threshold; who is quiet is told of from ``notice`` on, where severities begin: a budget is spent on what is
-    rarest, and need not be spent. In the first day with a severity nothing is known of the rate, and ``warning``
-    is asked for; the same where the log gives no time. The half hour at hand never raises its own threshold, and
-    one day counts with twice the budget at most, so that an outburst does not buy silence for a week.
+    An alert tells of a burst, not of an action. So the budget counts half hours of log time, each by its highest
+    risk. The threshold is the risk that, in the last ``DAYS`` days, as many half hours reached as the budget
+    allows for that time. Users with frequent high risks get a high threshold; quiet users alert from ``notice``
+    upwards: a budget is spent on what is rarest, and need not be spent. In the first day with a severity the rate
+    is unknown, and ``warning`` is required; the same if the log gives no time. The half hour at hand never raises
+    its own threshold, and one day counts with twice the budget at most, so that an outburst does not buy silence
+    for a week. The score of a single action plays no part: see :class:`AtLeast`.
 
-    It remembers ``2 * alerts`` figures a day and user, 48 at most, of ``MOST_USERS`` users.
+    It remembers ``2 * alerts`` risks a day and user, 48 at most, of ``MOST_USERS`` users.
 
     Parameters
     ----------
@@ -96,11 +96,14 @@ class Budget:
         self._rates: OrderedDict[tuple[str, str], Rate] = OrderedDict()
 
     def __call__(self, score: Score, newest: int = 0) -> Score | None:  # noqa: ARG002 - of the log's time so far
-        """Pass a score on if it is among the rarest of its user's."""
-        warns = score.severity.rank >= Severity.WARNING.rank
+        """Pass a score on if its risk is among the rarest of its user's."""
+        severity, figure = Severity.of_risk(score.risk), score.risk or 0.0
+        if severity is Severity.NONE:
+            return None
+        warns = severity.rank >= Severity.WARNING.rank
         if not score.action.time:
             return score if warns else None
-        slot, figure = score.action.time // SLOT, max(score.score or 0.0, score.risk or 0.0)
+        slot = score.action.time // SLOT
         key = key_of(score.action)
         rate = self._rates.pop(key, None)
         if rate is None or slot < rate.slot - _SLOTS:  # the clock was set back by more than a day: begin anew

@@ -1,9 +1,10 @@
 """From scores to alerts: what alarms, in as few words as it takes.
 
 A burst of one user is one alert: told at once, brought up to date as it grows (at 4, 16, 64... alarming actions,
-and when it becomes more severe), and closed when it is over. A hundred thousand alarming actions are a dozen
-records. All goes by the log's time and order, not by the clock, so the alerts of a log are the same however it
-was read.
+and when it becomes more severe), and closed when the user's own actions have been quiet for a while: the clock
+plays no part, so that suspicion that lasts over a night is not told again in the morning. A hundred thousand
+alarming actions are a dozen records. All goes by the log's time and order, not by the clock, so the alerts of a
+log are the same however it was read.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from anomaly.records import Alert, Score, Severity
 from anomaly.suppression import by_now, newest_of
 
 GAP = 1800
-"""Seconds of log time without an alarm, by any action of that host, after which a burst is over; an alarm that is
-dated back by more than that ends it, too..."""
+"""Seconds of log time by which an alarm that is dated back ends a burst, and within which a user's
+hosts are counted."""
 
-QUIET = 300
-"""...as it is after so many of the user's own actions that did not alarm: three windows."""
+QUIET = 100
+"""Own actions that did not alarm after which a burst is over: a window."""
 
 MOST_OPEN = 256
 """Bursts at a time; where there are more, the one that alarmed longest ago is closed."""
@@ -66,8 +67,6 @@ class Alerting:
         self.rules = tuple(rules)
         self._open: OrderedDict[Key, Burst] = OrderedDict()
         """Whoever alarmed last is at the end."""
-        self._over: dict[str, int] = {}
-        """By host, the time before which none of its bursts is over."""
         self._cool_down = CoolDown()
         self._excused: dict[Key, int] = {}
         """By user, how many actions more the window may hold what was excused."""
@@ -104,8 +103,8 @@ class Alerting:
     def excuse(self, silences: Callable[[Action], bool]) -> list[Alert]:
         """Close the bursts whose worst action is suppressed from now on.
 
-        What such actions have brought into the window leaves it within a hundred actions. Until then the window's
-        risk does not alarm for this user: each action's own score does.
+        What such actions have brought into the window leaves it within a hundred actions. Until then nothing
+        alarms for this user, because risk alone does.
         """
         gone = [key for key, burst in self._open.items() if silences(by_now(burst.worst.action, self._newest))]
         self._excused |= dict.fromkeys((key_of(self._open[key].worst.action) for key in gone), EXCUSED)
@@ -162,31 +161,16 @@ class Alerting:
         for rule in self.rules:
             if isinstance(rule, Budget):
                 rule.restore(state.rates)
-        self._over = {}
-        for burst in self._open.values():
-            self._expect(burst)
 
     def _alarms(self, score: Score) -> bool:
         if self._excused and key_of(score.action) in self._excused:
-            score = msgspec.structs.replace(score, risk=None)
-            if score.severity is Severity.NONE:
-                return False
+            return False
         return all(rule(score, self._newest) is not None for rule in self.rules)
 
     def _over_by(self, action: Action, *, alarms: bool) -> Iterator[Alert]:
         """Close what is over when an action comes."""
         key = key_of(action)
-        host = key[0]
-        if self._over and 0 < self._over.get(host, 0) <= action.time:
-            del self._over[host]
-            for other in [other for other in self._open if other[0] == host]:
-                if 0 < self._open[other].last <= action.time - GAP:
-                    yield from self._close(other)
-                else:
-                    self._expect(self._open[other])
         crowd = _crowd(key)
-        if crowd in self._open and 0 < self._open[crowd].last <= action.time - GAP:  # by any host of the user's
-            yield from self._close(crowd)
         key = key if key in self._open else crowd
         burst = self._open.get(key)
         if burst is None:
@@ -196,12 +180,6 @@ class Alerting:
         steps_back = alarms and 0 < action.time < burst.last - GAP
         if steps_back or burst.quiet >= QUIET:
             yield from self._close(key)
-
-    def _expect(self, burst: Burst) -> None:
-        """Take note of when a burst will be over."""
-        if burst.last:
-            end = burst.last + GAP
-            self._over[burst.host] = min(self._over.get(burst.host, end), end)
 
     def _count(self, score: Score) -> Iterator[Alert]:
         """Let an alarming action count in its user's burst, and tell of that where it is due."""
@@ -214,7 +192,6 @@ class Alerting:
             burst.host = key[0]
         self._open.move_to_end(key)
         graver = burst.add(score)
-        self._expect(burst)
         thing = thing_of(score)
         told = burst.update >= 0
         if (

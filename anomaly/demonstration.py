@@ -1,4 +1,4 @@
-"""The demo: learn three simulated users, let strangers use two of their accounts, and say what was noticed."""
+"""The demo: learn three simulated users, let intruders use two of their accounts, and say what was noticed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ INTRUSIONS = (
 
 
 class Judged(NamedTuple):
-    """A score, and whether a stranger did the action."""
+    """A score, and whether an intruder did the action."""
 
     score: Score
     foreign: bool
@@ -131,11 +131,11 @@ def findings(judged: list[Judged], intrusion: Intrusion) -> Iterator[str]:
         yield f"  The risk of {intrusion.victim} never reached {ALARM:.0f}; its highest was {max(risks):.1f}."
     else:
         yield (
-            f"  The risk of {intrusion.victim} reached {ALARM:.0f} (1 window in 300)"
+            f"  The risk of {intrusion.victim} reached {ALARM:.0f}, which alarms,"
             f" {sum(labels[begins:found]):,} actions after the"
         )
-        yield f"  stranger began; its highest was {max(risks):.1f}."
-    yield f"  Risk after each {WINDOW} actions: the stranger's {_range(foreign)},"
+        yield f"  intruder began; its highest was {max(risks):.1f}."
+    yield f"  Risk after each {WINDOW} actions: the intruder's {_range(foreign)},"
     yield f"  {intrusion.victim}'s own {_range(own)} (AUC {auc(own, foreign):.3f})."
     for user in USERS:
         yield from own_alarms([entry for entry in judged if entry.score.action.user == user], user)
@@ -154,7 +154,7 @@ def own_alarms(entries: list[Judged], user: str) -> Iterator[str]:
     yield f"  {user}'s own {own:,} actions: {alarms:,} at a risk of {ALARM:.0f} or more" + ("," if after else ".")
     if after:
         part = "all" if after == alarms else f"{after:,}"
-        yield f"    {part} of them while the stranger's were among the last {WINDOW}."
+        yield f"    {part} of them while the intruder's were among the last {WINDOW}."
 
 
 def _range(figures: list[float]) -> str:

@@ -48,7 +48,7 @@ class Broken(AlertSink):
 def made(number: int, figure: float = 35.0, user: str = "alice") -> Score:
     """Make a score."""
     action = Action(1_793_000_000 + number, "ws1", user, "shell_history", "added", {"command": "nmap"})
-    return Score(f"f1:{number}", action, figure, 1.0, 1.0, ModelRef("LSTM", 1, "ready"))
+    return Score(f"f1:{number}", action, figure, figure, 1.0, ModelRef("LSTM", 1, "ready"))
 
 
 def test_alerts_go_to_the_journal_and_to_each_sink(tmp_path: Path) -> None:
@@ -146,5 +146,5 @@ def test_other_settings_leave_open_what_is_open() -> None:
     delivery.take([made(number, 40.0) for number in range(2, 5)])
     assert [(alert.id, alert.count) for alert in kept.alerts] == [("f1:0", 1), ("f1:0", 4)]
     delivery.tune(Severity.WARNING, 1)
-    delivery.take([made(9, 29.0, user="bob"), made(10, 31.0, user="bob")])
+    delivery.take([made(9, 24.0, user="bob"), made(10, 26.0, user="bob")])
     assert kept.alerts[-1].id == "f1:10"

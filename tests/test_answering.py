@@ -34,7 +34,9 @@ def made(number: int, command: str = "nmap -sS", *reasons: Reason) -> Score:
     columns = {"command": command, "pid": str(number)}
     action = Action(BEGIN + number, "ws1", "alice", "shell_history", "added", columns)
     default = (reason("time", "02:00 UTC", 9.0), reason("pid", "1", 2.0), reason("command", command[:120], 7.0))
-    return Score(f"f1:{number}", action, 35.0 + number, 3.0, 1.0, ModelRef("LSTM", 1, "ready"), reasons or default)
+    return Score(
+        f"f1:{number}", action, 35.0 + number, 30.0, 1.0, ModelRef("LSTM", 1, "ready"), reasons or default
+    )
 
 
 @pytest.fixture

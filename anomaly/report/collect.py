@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from anomaly.alert_rules import AtLeast
 from anomaly.alerts import Alerting
 from anomaly.errors import LogEmpty, ModelRefused
 from anomaly.harvest import Watch, nothing
@@ -89,6 +90,7 @@ class _Collector:
         self._profiles: dict[str, Profile] = {}
         self._names: dict[tuple[str, str], str | None] = {}
         self._alerting = Alerting.by(asked.least, None)
+        self._alarms = AtLeast(asked.least)
 
     def take(self, batch: list[Scored]) -> None:
         """Take the next scores."""
@@ -101,7 +103,7 @@ class _Collector:
                 self._stranger(score.action.user)
                 continue
             profile = self._profile(name)
-            alarming = score.severity.rank >= self._asked.least.rank
+            alarming = self._alarms(score) is not None
             profile.add(score, line, self._anew.tokenizers.get(name), alarming=alarming)
             self._tell(self._alerting.take([score]))
 
