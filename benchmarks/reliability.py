@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import liveness
-from benchmarks.detection import anomaly
+from benchmarks.detection_scorers import anomaly
 from benchmarks.tailers import Tailer, peers
 
 COLUMNS = "lost | lost though on disk | repeated | out of order | crashes | cpu s | rss MiB | drain s |"

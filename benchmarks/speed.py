@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
 import time
@@ -87,7 +88,9 @@ class Bench:
         speed_logs.lengthened(original, real, size.lines)
         self.real = Log(REAL, real, speed_logs.user_of(original))
         self.simulated = Log(SIMULATED, speed_logs.simulated(folder, size.days), None)
-        (folder / "states").mkdir(exist_ok=True)
+        # With --work, the states of an earlier run are still there: predict would refuse them or go on from them.
+        shutil.rmtree(folder / "states", ignore_errors=True)
+        (folder / "states").mkdir()
 
     def of_real(self) -> Kept:
         """Return models of the thesis log; made unless the training part has left them."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.detectors.interface import WINDOW
-from anomaly.detectors.ocsvm import OneClassSvm
-from anomaly.detectors.ocsvm_state import GAMMA
-from anomaly.tokens import BUCKETS, Tokens
-from benchmarks.speed_stages import judged
+from anomaly.detectors.ocsvm import GAMMA, LENGTH, OneClassSvm, bag_of
+from anomaly.features.levels import Features
+from anomaly.tokens import Tokens
 
 FIELDS, UNITS = 16, 128
 """Of the original: ids of an action, and units of each of its two layers."""
@@ -29,44 +27,84 @@ Floats = NDArray[np.float32]
 
 
 class Bag:
-    """The last actions' binary bag, as a row that is kept up with each action."""
+    """Binary bag of the last actions' features, as a row that each action updates.
 
-    def __init__(self, start: list[tuple[int, ...]]) -> None:
-        self._window = deque(start, maxlen=WINDOW + 1)
-        self._counts = np.zeros(BUCKETS, dtype=np.int64)
-        for buckets in start:
-            np.add.at(self._counts, list(buckets), 1)
+    Parameters
+    ----------
+    support
+        Features that the support vectors hold, ascending. The others share one more column, which holds their
+        length: they are in no product with a support vector.
+    start
+        The last actions, the newest last.
+    """
+
+    def __init__(self, support: NDArray[np.uint64], start: Sequence[Features]) -> None:
+        self._window = deque[list[int]]()
+        self._counts = Counter[int]()
+        self._column = {feature: column for column, feature in enumerate(support.tolist())}
+        self._row = np.zeros((1, len(support) + 1))
+        self._held = 0  # of the features that the support vectors hold
+        for features in start:
+            self._push(features)
 
     def moved(self, tokens: Tokens) -> NDArray[np.float64]:
-        """Let an action in and the oldest out, and return the bag with length one, shape (1, BUCKETS)."""
-        self._window.append(tokens.buckets)
-        for bucket in tokens.buckets:
-            self._counts[bucket] += 1
-        if len(self._window) > WINDOW:
-            for bucket in self._window.popleft():
-                self._counts[bucket] -= 1
-        bag = (self._counts > 0).astype(np.float64)
-        bag /= max(float(np.sqrt(bag.sum())), 1.0)
-        return bag[None]
+        """Append an action, drop the oldest, and return the bag with length one, shape (1, features + 1)."""
+        self._push(tokens.features)
+        self._row[0, -1] = (len(self._counts) - self._held) ** 0.5
+        bag: NDArray[np.float64] = self._row / max(len(self._counts), 1) ** 0.5
+        return bag
+
+    def _push(self, features: Features) -> None:
+        used: list[int] = bag_of([features]).tolist()
+        self._window.append(used)
+        for feature in used:
+            self._counts[feature] += 1
+            if self._counts[feature] == 1 and feature in self._column:
+                self._row[0, self._column[feature]] = 1.0
+                self._held += 1
+        if len(self._window) <= LENGTH:
+            return
+        for feature in self._window.popleft():
+            self._counts[feature] -= 1
+            if not self._counts[feature]:
+                del self._counts[feature]
+                if feature in self._column:
+                    self._row[0, self._column[feature]] = 0.0
+                    self._held -= 1
 
 
-def one_class(ours: OneClassSvm) -> Callable[[Tokens], float]:
+def one_class(ours: OneClassSvm, window: Sequence[Features]) -> Callable[[Tokens], float]:
     """Return scikit-learn's machine with our support vectors and weights, over the window that moves."""
     svm_of = importlib.import_module("sklearn.svm").OneClassSVM
-    vectors = ours.vectors
-    support = vectors.support / np.sqrt(np.maximum(vectors.support.sum(axis=1, keepdims=True), 1))
+    alphas = ours.expansion.alphas
+    ends = np.cumsum(ours.pool.sizes)[:-1]
+    chosen = [bag for bag, alpha in zip(np.split(ours.pool.features, ends), alphas, strict=True) if alpha]
+    features = np.unique(np.concatenate(chosen))
+    support = np.zeros((len(chosen), len(features) + 1))
+    for row, bag in zip(support, chosen, strict=True):
+        row[np.searchsorted(features, bag)] = max(len(bag), 1) ** -0.5
     svm = svm_of(kernel="rbf", gamma=GAMMA, nu=ALL).fit(support)
-    svm._dual_coef_ = vectors.weights[svm.support_][None]  # ours, in place of equal ones
-    bag = Bag([tuple(b for b in row if b >= 0) for row in ours.window.tolist()])
-    return lambda tokens: float(svm.score_samples(bag.moved(tokens))[0])
+    svm._dual_coef_ = alphas[alphas > 0.0][svm.support_][None]  # ours, in place of equal ones
+    moving = Bag(features, window)
+    return lambda tokens: float(svm.score_samples(moving.moved(tokens))[0])
 
 
-def apart(ours: OneClassSvm, tokens: list[Tokens]) -> float:
+def margins(ours: OneClassSvm, window: Sequence[Features], tokens: Sequence[Tokens]) -> list[float]:
+    """Return our margin of the window after each action."""
+    state, recent = ours.start(), deque(window, maxlen=LENGTH)
+    found = []
+    for token in tokens:
+        recent.append(token.features)
+        found.append(ours.margin(state, list(recent)))
+    return found
+
+
+def apart(ours: OneClassSvm, window: Sequence[Features], tokens: Sequence[Tokens]) -> float:
     """Return how far scikit-learn's scores are from our margins, at most."""
-    score = one_class(ours)
-    offset = ours.vectors.offset
-    pairs = zip(tokens, judged(ours, tokens), strict=True)
-    return max(abs(offset - score(token) - float(evidence.surprise[0])) for token, evidence in pairs)
+    score = one_class(ours, window)
+    offset = ours.expansion.offset
+    pairs = zip(tokens, margins(ours, window, tokens), strict=True)
+    return max(abs(offset - score(token) - margin) for token, margin in pairs)
 
 
 def half_space(size: int) -> Callable[[Tokens], float]:
@@ -84,11 +122,11 @@ def half_space(size: int) -> Callable[[Tokens], float]:
 
 
 def online_one_class() -> Callable[[Tokens], float]:
-    """Return river's linear one-class SVM over one action's buckets; it scores and then learns."""
+    """Return river's linear one-class SVM over one action's features; it scores and then learns."""
     svm = importlib.import_module("river.anomaly").OneClassSVM(nu=0.1)
 
     def take(tokens: Tokens) -> float:
-        action = dict.fromkeys(tokens.buckets, 1.0)
+        action = dict.fromkeys(tokens.features, 1.0)
         score = float(svm.score_one(action))
         svm.learn_one(action)
         return score

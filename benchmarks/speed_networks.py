@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 Step = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
 
 EMBEDDING = 32
-"""Of :mod:`anomaly.detectors.lstm_fit`; the file holds the embedding times the input weights."""
+"""Of :mod:`anomaly.detectors.lstm_trainer`; the file holds the embedding times the input weights."""
 
 
 class Weights(NamedTuple):

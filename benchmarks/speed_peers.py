@@ -22,8 +22,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.detectors.interface import Detector
-from anomaly.detectors.lstm import Foreseen, Lstm
+from anomaly.detectors.detector import Detector
+from anomaly.detectors.lstm import Lstm, SequenceEvidence
+from anomaly.detectors.ocsvm import OneClassSvm
 from anomaly.osquery import Parser, Skipped
 from anomaly.store import Store
 from anomaly.tokens import Tokens
@@ -75,9 +76,14 @@ def padded(tokens: list[Tokens]) -> NDArray[np.int32]:
 
 def logarithms(lstm: Lstm, tokens: list[Tokens]) -> list[NDArray[np.float64]]:
     """Return what our numpy scorer gives each token by the network alone, without the counts."""
-    alone = Lstm.from_arrays(lstm.arrays() | {"shares": np.zeros(2)})
-    details = [evidence.details for evidence in judged(alone, tokens)]
-    return [np.log(np.array(one.shares[0])) for one in details if isinstance(one, Foreseen)]
+    bare = Lstm.from_arrays(lstm.arrays() | {"share": np.zeros(1)})
+    return [np.log(np.array(evidence.details.shares[0])) for evidence in in_order(bare, tokens)]
+
+
+def in_order(lstm: Lstm, tokens: list[Tokens]) -> list[SequenceEvidence]:
+    """Let a sequence model judge actions, one at a time."""
+    state = lstm.start()
+    return [lstm.judge(state, [token], [True]) for token in tokens]
 
 
 def networks(lstm: Lstm, tokens: list[Tokens]) -> tuple[dict[str, Peer], Callable[[str, Peer], float]]:
@@ -129,11 +135,29 @@ def answering(peer: Peer) -> Subject:
     return measure
 
 
-def alone(detector: Detector, tokens: list[Tokens]) -> Sample:
-    """Let our own detector judge the same actions, and do nothing else."""
-    begin = time.perf_counter()
-    judged(detector, tokens)
-    return Sample(len(tokens), time.perf_counter() - begin)
+def our_own(lstm: Detector, tokens: list[Tokens], svm: Detector, bags: list[Tokens]) -> dict[str, Subject]:
+    """Return our own detectors, and of each the part that the peers rebuild, over the same actions."""
+    sequence, windows = parts(lstm, svm)
+
+    def timed(work: Callable[[], object], count: int) -> Sample:
+        begin = time.perf_counter()
+        work()
+        return Sample(count, time.perf_counter() - begin)
+
+    calls: dict[str, Callable[[], object]] = {
+        "LSTM detector": lambda: judged(lstm, tokens),
+        "OCSVM detector": lambda: judged(svm, bags),
+        "sequence model alone": lambda: in_order(sequence, tokens),
+        "window model alone, after each action": lambda: speed_models.margins(windows, svm.window, bags),
+    }
+    return {f"ours: {name}, numpy": partial(timed, call, len(tokens)) for name, call in calls.items()}
+
+
+def parts(lstm: Detector, svm: Detector) -> tuple[Lstm, OneClassSvm]:
+    """Return the sequence model of the one and the window model of the other; exit if one is missing."""
+    if lstm.sequence is None or svm.svm is None:
+        raise SystemExit("The models were not trained with -a LSTM and -a OCSVM")
+    return lstm.sequence, svm.svm
 
 
 def main() -> None:
@@ -146,13 +170,15 @@ def main() -> None:
     actions = [found[0] for found in map(parser.parse, lines) if not isinstance(found, Skipped)]
     encode = stored.model.tokenizer.encode
     tokens = [encode(action) for action in actions]
-    lstm: Any = stored.model.detector
-    found, apart = networks(lstm, tokens)
+    lstm, svm = stored.model.detector, windows.model.detector
+    sequence, machine = parts(lstm, svm)
+    found, apart = networks(sequence, tokens)
     told: dict[str, Any] = {"apart": {}, "skipped": {}}
-    svm: Any = windows.model.detector
     bags = [windows.model.tokenizer.encode(action) for action in actions]
     others = {
-        "scikit-learn OneClassSVM.score_samples": Peer(partial(speed_models.one_class, svm), bags, 1_000),
+        "scikit-learn OneClassSVM.score_samples": Peer(
+            partial(speed_models.one_class, machine, svm.window), bags, 1_000
+        ),
         "river HalfSpaceTrees": Peer(partial(speed_models.half_space, stored.model.tokenizer.size), tokens, 1_000),
         "river OneClassSVM": Peer(speed_models.online_one_class, bags, 1_000),
     }
@@ -170,10 +196,10 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - whatever keeps a peer from running is its row of the table
             told["skipped"][name] = f"{type(error).__name__}: {error}"[:200]
     if "scikit-learn OneClassSVM.score_samples" in subjects:
-        told["apart"]["scikit-learn OneClassSVM.score_samples"] = speed_models.apart(svm, bags[:CHECKED])
-    for name, detector, given in (("LSTM", lstm, tokens), ("OCSVM", svm, bags)):
-        subjects[f"ours: {name} detector, numpy"] = partial(alone, detector, given)
-    serve(subjects, told)
+        told["apart"]["scikit-learn OneClassSVM.score_samples"] = speed_models.apart(
+            machine, svm.window, bags[:CHECKED]
+        )
+    serve(subjects | our_own(lstm, tokens, svm, bags), told)
 
 
 if __name__ == "__main__":

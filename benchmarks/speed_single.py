@@ -112,13 +112,15 @@ def _peers(worker: Worker, plan: Plan, figures: Figures) -> Table:
         " LSTM, rebuilt from the model file: log-probabilities of the action's tokens, and the next state."
         " scikit-learn's machine has our support vectors and weights. *Apart*: the largest difference of"
         " a log-probability (nats), or of a score, from our numpy scorer's over the first actions; it should be"
-        " below 1e-5. All are given tokens and do nothing else; so do our detectors in the last rows (the LSTM"
-        " with its counts and window). *Times*: how many actions the whole of `anomaly predict` does for each of"
-        " the peer's, adapting, live on a pipe (in a backlog where the peer has many actions a call), by OCSVM for"
-        " one-class machines, else by LSTM; it reads, parses, tokenises, scores, explains, learns and writes."
+        " below 1e-5. All are given tokens and do nothing else; so do ours in the last rows: the two detectors,"
+        " which rank each action and judge the window after every tenth besides, then the sequence model (network"
+        " and counts) and the window model by themselves. *Times*: how many actions the whole of `anomaly predict`"
+        " does for each of the peer's, adapting, live on a pipe (in a backlog where the peer has many actions a"
+        " call), by OCSVM for one-class machines, else by LSTM; it reads, parses, tokenises, scores, explains,"
+        " learns and writes."
         " The original's loop: two layers of 128 units on 16 ids, predict and then fit; its window of 10 actions"
         f" is our choice, and so are {plan.epochs} epochs for what was shipped. river's trees see one action's"
-        " ids, its SVM one action's buckets: a smaller task."
+        " ids, its SVM one action's features: a smaller task."
     )
     rows = []
     for subject in worker.subjects:

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anomaly.daemon import BATCH, Follower
-from anomaly.detectors.interface import WINDOW, Detector, Evidence
+from anomaly.detectors.detector import Detector
+from anomaly.detectors.fusion import Filter
+from anomaly.detectors.interface import WINDOW, Evidence
 from anomaly.explanation import explain
 from anomaly.judgement import EXPLAINED
 from anomaly.osquery import Action, Parser, Skipped
 from anomaly.records import Score
-from anomaly.risk import Filter
 from anomaly.scoring import Scorer
 from anomaly.sinks.ndjson import NdjsonSink, encode
 from anomaly.sources.interface import Line, Position, Source
@@ -157,11 +158,11 @@ def stages(given: Given, stored: Stored) -> dict[str, Subject]:
 
     def calibrate() -> Sample:
         odds = Filter(model.fusion)
-
         begin = time.perf_counter()
         for found in evidence:
             model.calibration.action.scores(found.action.tolist())
-            model.calibration.window.scores(odds.steps(model.fusion.evidences(found.views)))
+            for views in found.views:
+                model.calibration.window.score(odds.step(model.fusion.evidence(views)).excess)
         return Sample(len(tokens), time.perf_counter() - begin)
 
     def score(adapt: bool) -> Sample:  # noqa: FBT001 - by partial
