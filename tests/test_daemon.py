@@ -226,15 +226,15 @@ def test_an_interrupted_run_goes_on(
 ) -> None:
     """A second run from the checkpoint gives the scores that one run would have given."""
     whole, first, second = Kept(), Kept(), Kept()
-    follow(lines[:900], whole).run()
+    follow(lines[:1300], whole).run()
     with checkpoint:
-        follow(lines[:650], first, checkpoint=checkpoint).run()
+        follow(lines[:950], first, checkpoint=checkpoint).run()
         saved = checkpoint.load()
     assert saved is not None
     assert msgspec.json.decode(saved.users["alice"])["learned"] is not None
     scorer = Scorer(Store(ocsvm_models).load)
     scorer.restore(saved.users)
-    source = Given(lines[:900])
+    source = Given(lines[:1300])
     source.taken = saved.position.offset // 100
     Follower(source, Parser(Identities.from_dict(saved.identities)), scorer, second).run()
     assert whole.scores == first.scores + second.scores

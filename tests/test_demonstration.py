@@ -50,9 +50,12 @@ def test_the_demo_fits_eighty_columns_and_says_that_it_is_simulated(output: str)
     assert output.count("SIMULATED") == 3
 
 
-def test_the_demo_finds_both_strangers(output: str) -> None:
-    """The risk of both accounts reaches the alarm after the stranger began."""
-    assert len(re.findall(r"The risk of \w+ reached 25", output)) == 2
+def test_demo_finds_both_intruders(output: str) -> None:
+    """The risk of both accounts reaches the alarm after the intruder began, and is higher than the user's own."""
+    assert len(re.findall(r"The risk of \w+ reached 25, which alarms", output)) == 2
+    aucs = [float(figure) for figure in re.findall(r"AUC (\d\.\d+)", output)]
+    assert len(aucs) == 2
+    assert min(aucs) >= 0.95
 
 
 def test_a_demo_without_the_checkouts_data_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +66,7 @@ def test_a_demo_without_the_checkouts_data_makes_it(tmp_path: Path, monkeypatch:
     assert (logs / NORMAL).is_file()
 
 
-def test_a_stranger_who_was_not_noticed_is_admitted() -> None:
+def test_findings_of_an_intruder_who_was_not_noticed_say_so() -> None:
     """Where the risk never reached the alarm, the demo says so and gives its highest."""
     entries = [judged(5.0, foreign=False)] * 100 + [judged(12.5, foreign=True)] * 100
     text = "\n".join(findings(entries, Intrusion("x", "alice", "")))
@@ -71,9 +74,9 @@ def test_a_stranger_who_was_not_noticed_is_admitted() -> None:
 
 
 def test_an_owners_alarms_are_told_apart_by_what_is_in_the_window() -> None:
-    """Own actions at an alarming risk are counted, and so are those within 100 of a stranger's."""
+    """Own actions at an alarming risk are counted, and so are those within 100 of an intruder's."""
     entries = [judged(40.0, foreign=False), judged(40.0, foreign=True), judged(40.0, foreign=False)]
     assert list(own_alarms(entries, "alice")) == [
         "  alice's own 2 actions: 2 at a risk of 25 or more,",
-        "    1 of them while the stranger's were among the last 100.",
+        "    1 of them while the intruder's were among the last 100.",
     ]

@@ -393,7 +393,7 @@ def test_it_learns_beside_the_model_and_from_run_to_run(here: Setting, lines: li
 
 def test_what_is_forgotten_between_two_runs_is_said(here: Setting, lines: list[bytes], event: Event) -> None:
     """Where what was learned was deleted since, the next run says so, and scores as trained."""
-    here.append(*lines[:700])
+    here.append(*lines[:1000])
     here.run("alice")
     assert Store(here.models).forget_learned("alice", 1) > 0
     here.append(event("alice"))
@@ -407,10 +407,10 @@ def test_it_need_not_learn(here: Setting, lines: list[bytes]) -> None:
     here.append(*lines[:700])
     assert here.run("alice", adapt=False)
     assert learned(here) == {}
-    here.append(*lines[700:1400])
+    here.append(*lines[700:1900])
     here.run("alice")
     before = learned(here)
     assert before
-    here.append(*lines[1400:])
+    here.append(*lines[1900:])
     here.run("alice", adapt=False)
     assert learned(here) == before

@@ -96,15 +96,15 @@ def test_it_expires_by_the_day_of_the_log() -> None:
 def test_no_date_of_a_line_brings_back_what_has_expired() -> None:
     """A line dated back alarms once the log has passed the day; one dated far ahead expires nothing."""
     nmap = fine(DAY, user="alice")
-    score = Score("f1:0", action(), 60.0, 1.0, 1.0, ModelRef("LSTM", 1, "ready"))
+    score = Score("f1:0", action(), 60.0, 60.0, 1.0, ModelRef("LSTM", 1, "ready"))
     back = msgspec.structs.replace(score, action=msgspec.structs.replace(action(), time=1000))
     ahead = msgspec.structs.replace(
-        score, score=1.0, action=msgspec.structs.replace(action(), time=253_000_000_000)
+        score, risk=1.0, action=msgspec.structs.replace(action(), time=253_000_000_000)
     )
     alerting = Alerting.by(Severity.WARNING, None, nmap.silences)
     assert alerting.take([back, ahead, back]) == []
     assert newest_of(0, ahead.action) == 0
-    alerting.take([msgspec.structs.replace(score, score=1.0)])
+    alerting.take([msgspec.structs.replace(score, risk=1.0)])
     again = Alerting.by(Severity.WARNING, None, nmap.silences)
     again.restore(alerting.export())
     for one in (alerting, again):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tests.reliability.conftest import Daemon, Lines, Place, Record, Start
 
 LIVES = 3
-SHARE = 240
-"""Lines of two users that are written during one life, in two seconds; in the second one they are learned from."""
+SHARE = 440
+"""Lines of two users that are written during one life, in three seconds; in the second one they are learned from."""
 
 
 def figures(record: Record) -> list[float | None]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from anomaly.errors import LogEmpty
 from anomaly.harvest import Period, Watch
@@ -37,7 +38,8 @@ def test_everything_scored_is_in_it(hostile: Sample, silent: Watch) -> None:
     assert found.actions == len(scores) == sum(p.actions for p in found.profiles) + found.strangers.total()
     for profile in found.profiles:
         own = [score for score in scores if score.action.user == profile.user]
-        alarming = [score for score in own if score.severity.rank >= Severity.WARNING.rank]
+        judged = [score for score in own if score.score is not None]
+        alarming = [score for score in judged if Severity.of_risk(score.risk).rank >= Severity.WARNING.rank]
         assert alarming
         assert profile.top_risk.value == max(score.risk for score in own if score.risk is not None)
         assert profile.top_score.value == max(score.score for score in own if score.score is not None)
@@ -65,13 +67,23 @@ def test_a_period_is_shown_and_all_before_it_scored(hostile: Sample, silent: Wat
 
 
 @pytest.mark.parametrize(("least", "alarms"), [("notice", 3), ("warning", 2), ("critical", 1)])
-def test_severity_decides_what_is_an_alert(hostile: Sample, least: str, alarms: int) -> None:
-    """Alarms are the actions of at least that severity, and alerts hold as many."""
+def test_collect_alarms_are_actions_at_a_risk_of_that_severity(hostile: Sample, least: str, alarms: int) -> None:
+    """Alarms are the actions whose risk has at least that severity, and alerts hold as many."""
     asked = Asked(hostile.log, hostile.models, "alice", least=Severity(least))
     collector = room._Collector(asked, Anew(asked, lambda _: None))
-    collector.take([Scored(act(number, score), b"{}") for number, score in enumerate((5.0, 21.0, 31.0, 60.0))])
+    risks = (5.0, 21.0, 31.0, 60.0)
+    collector.take([Scored(replace(act(number), risk=risk), b"{}") for number, risk in enumerate(risks)])
     (profile,) = collector.finish().profiles
     assert len(profile.alarms) == sum(alert.count for alert in profile.alerts) == alarms
+
+
+def test_collect_score_of_one_action_is_no_alarm(hostile: Sample) -> None:
+    """An action alone never alarms, however high its score, as it brings no alert."""
+    asked = Asked(hostile.log, hostile.models, "alice", least=Severity.NOTICE)
+    collector = room._Collector(asked, Anew(asked, lambda _: None))
+    collector.take([Scored(act(number, 90.0), b"{}") for number in range(4)])
+    (profile,) = collector.finish().profiles
+    assert (len(profile.alarms), profile.alerts) == (0, [])
 
 
 def test_nothing_to_show_says_why(hostile: Sample, silent: Watch, tmp_path: Path) -> None:
