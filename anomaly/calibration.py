@@ -1,8 +1,8 @@
 """From raw evidence to a score that a person can use: ``-10 log10 p``, how rare this is for this user.
 
-The probability is read off scores that training gave to actions it had not learned from (out-of-fold): by
-their empirical distribution down to the thirty rarest, and beyond them by a generalised Pareto tail (Pickands
-1975; Siffer et al., KDD 2017, section 3), which goes on where the data end.
+The probability is read off figures that training gave to actions before it learned them: by their empirical
+distribution down to the thirty rarest, and beyond them by a generalised Pareto tail (Pickands 1975; Siffer et al.,
+KDD 2017, section 3), which goes on where the data end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Learning the calibration from out-of-fold evidence: the only module that imports scipy."""
+"""Fits the calibration to figures of actions that were not learned yet. Imports scipy, so only training does."""
 
 from __future__ import annotations
 

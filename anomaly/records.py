@@ -9,7 +9,7 @@ import msgspec
 from anomaly.osquery import Action
 
 ALARM = 25.0
-"""The risk that alarms: 1 window in 300 of the user's own."""
+"""The risk that alarms. Training sets what reaches it: about one false alarm of a user in a month."""
 
 _LEAST = 20.0
 """Score or risk from which on there is a severity: 1 action in 100, or 1 window."""
@@ -96,9 +96,10 @@ class ModelRef(msgspec.Struct, frozen=True):
 class Score(msgspec.Struct, frozen=True):
     """One action and what the model of its user makes of it.
 
-    ``score`` is this action and ``risk`` the user's recent window, both ``-10 log10 p`` in 0..100: ten
-    points are ten times rarer among the user's own actions. ``surprise`` is the raw figure: bits (LSTM)
-    or margin (OCSVM). All three are None where there is no model, ``score`` and ``surprise`` also for a
+    ``score`` is this action, as ``-10 log10 p`` in 0..100: ten points are ten times rarer among the user's own
+    actions. ``risk`` is the user's last actions, in 0..100: up to :data:`ALARM` it is how rare they are, and
+    beyond it ten points are ten times the odds of another person. ``surprise`` is the raw figure: bits with a
+    network, the window's margin without. All three are None where there is no model, ``score`` and ``surprise`` also for a
     baseline action, which is shown and not judged.
     """
 

@@ -41,8 +41,7 @@ def rbf(bags: NDArray[np.uint8] | NDArray[np.bool_], gamma: float) -> Reals:
 
     ``bags`` are of 0 and 1, shape (windows, buckets); the kernel is of shape (windows, windows), symmetric and
     positive semi-definite. An empty bag has length one but overlaps with nothing, not even with itself.
-    Raises ValueError for other bags, or a gamma that is negative
-    or not finite.
+    Raises ValueError for other bags, or a gamma that is negative or not finite.
     """
     if bags.ndim != 2 or bags.max(initial=0) > 1:
         raise ValueError("the bags are not a table of 0 and 1")

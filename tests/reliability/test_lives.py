@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LIVES = 3
 SHARE = 440
-"""Lines of two users that are written during one life, in three seconds; in the second one they are learned from."""
+"""Lines of two users that are written in one life, in three seconds; in the second they are learned from."""
 
 
 def figures(record: Record) -> list[float | None]:
