@@ -99,8 +99,8 @@ class Score(msgspec.Struct, frozen=True):
     ``score`` is this action, as ``-10 log10 p`` in 0..100: ten points are ten times rarer among the user's own
     actions. ``risk`` is the user's last actions, in 0..100: up to :data:`ALARM` it is how rare they are, and
     beyond it ten points are ten times the odds of another person. ``surprise`` is the raw figure: bits with a
-    network, the window's margin without. All three are None where there is no model, ``score`` and ``surprise`` also for a
-    baseline action, which is shown and not judged.
+    network, the window's margin without. All three are None where there is no model, ``score`` and ``surprise``
+    also for a baseline action, which is shown and not judged.
     """
 
     id: str
