@@ -53,7 +53,7 @@ def test_who_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_span_that_does_not_come_is_an_error(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Offsets that the broker does not give are never passed over in silence."""
-    monkeypatch.setattr("anomaly.fleet.kafka_source.PATIENCE", 0.5)
+    monkeypatch.setattr("anomaly.fleet.kafka_source.PATIENCE", 3.0)
     reader = Reader(f"127.0.0.1:{broker.servers.port}", "osquery")
     high = reader.latestOffset({}, ReadAllAvailable())["0"]
     with pytest.raises(StateError, match="gives nothing from offset"):
