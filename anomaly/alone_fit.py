@@ -47,7 +47,7 @@ NEAR = Channel(
     above=0.25,
     below=2.0,
     most_moving=3.5,
-    guard=3.0,
+    guard=2.0,
 )
 """What is nearest moves with the user, and adds little to how suspicious something is, once it alarms."""
 
