@@ -53,7 +53,7 @@ class AtLeast:
 
 
 class Rate(msgspec.Struct):
-    """How a user's risk has peaked."""
+    """Peak risks of one user."""
 
     host: str
     user: str

@@ -1,8 +1,8 @@
 """Setting the scale of a user who is learned alone, by a rehearsal on the user's own training data.
 
 The first half is learned, and the second scored while it is learned on the way: mean, deviation and skew of what
-that comes to are the user's scale. What alarms is the same number of deviations for everyone. Nothing is
-extrapolated from the tail of a few dozen windows.
+that comes to are the user's scale. At least the same number of deviations alarms for everyone; more if the user's
+own rehearsed figures go further. Nothing is extrapolated from the tail of a few dozen windows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOW, HIGH = -3.0, 12.0
 """Deviations of one view that count."""
 
 SKEWED, MOST_SKEW = 0.3, 2.0
-"""What a deviation is divided by grows by so much of the skew."""
+"""Share of the skew that the divisor of a deviation grows by, and the skew that counts at most."""
 
 MOST_THRESHOLD, THRESHOLD_STEP = 4.0, 0.1
 """A user whose own figures go far beyond the usual threshold, which is that of a channel, has a higher one."""
@@ -49,7 +49,10 @@ NEAR = Channel(
     most_moving=3.5,
     guard=2.0,
 )
-"""What is nearest moves with the user, and adds little to how suspicious something is, once it alarms."""
+"""Channel of the distance to the nearest learned windows.
+
+Its scale follows the user fast, and it adds little to the risk beyond the alarm.
+"""
 
 OTHER = Channel(
     length=WINDOW,
@@ -65,7 +68,10 @@ OTHER = Channel(
     guard=2.5,
     guard_is_fixed=True,
 )
-"""What is unusual in itself follows the user slowly; what is learned is decided by the scale of training."""
+"""Channel of all other views.
+
+Its alarm scale follows the user slowly; learning is decided by the scale of training.
+"""
 
 POINTS = float(np.log(10.0))
 """Units of risk's tail in a deviation: each one beyond the alarm is ten points."""

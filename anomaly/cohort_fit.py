@@ -39,7 +39,7 @@ LEAST_RENAMED, MOST_RENAMED = 0.1, 0.7
 """Share of a renamed window's programs and values that become new ones."""
 
 SHARPEN = 3.0
-"""What the ratio is multiplied by: it is learned from folds of weeks, and users differ more in the long run."""
+"""Factor on the log-likelihood ratio: it is fitted on folds of weeks, and users differ more in the long run."""
 
 BUDGET = 1.0
 """False alarms of one user in a month (of days on which the user acts) that the thresholds leave in rehearsals."""
@@ -69,7 +69,7 @@ Report = Callable[[float], None]
 
 
 class CohortFit(NamedTuple):
-    """How everyone in a cohort is judged."""
+    """Fusion and risk of everyone in a cohort."""
 
     fusion: Fusion
     risk: Tail

@@ -42,16 +42,16 @@ LEAST_BITS = 0.5
 
 
 class Shared(NamedTuple):
-    """What a user has in common with others, for one who is learned together with them."""
+    """Features, profile of others and fit that a user shares with a cohort."""
 
     salt: int
     silent: set[tuple[str, str]]
     """Columns whose values name nothing, in the whole log."""
     profile: Profile
-    """What the others do."""
+    """Counts of the others."""
     fit: CohortFit
     others: int
-    """How many they are."""
+    """Number of the others."""
 
 
 class Course:

@@ -40,7 +40,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 
 class Lesson(NamedTuple):
-    """What came of a user: a model, or why there is none."""
+    """Result of one user: a model, or the reason why there is none."""
 
     user: str
     outcome: UserModel | AnomalyError

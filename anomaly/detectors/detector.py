@@ -152,7 +152,7 @@ class Detector:
         return Evidence(sequence.surprise, action, steps, views, sequence.details)
 
     def learn(self, state: DetectorState, chunk: Sequence[Tokens], weight: float) -> None:
-        """Let consecutive actions of the user's own into what the state has learned, by a weight in 0..1."""
+        """Add consecutive actions of the user to what the state has learned, by a weight in 0..1."""
         features = [tokens.features for tokens in chunk]
         self.profile.learn(state.profile, features, weight)
         if self.svm is not None:

@@ -33,8 +33,7 @@ TOLERATED = 4.0
 user who is never learned any more stays suspicious for good."""
 
 DOUBT = 6.0
-"""Nats that one deviation beyond the threshold is evidence of, where a user is measured by the user's
-own figures."""
+"""Nats of evidence for each deviation beyond the guard, where a user is measured by their own figures."""
 
 LATE = 3
 """Chunks of actions after which one moves the scale: by then an intruder has been noticed."""
@@ -54,7 +53,7 @@ Floats = NDArray[np.float64]
 
 
 class Channel(NamedTuple):
-    """How the views of one length of window are weighed.
+    """Weights of the views of one length of window.
 
     The evidence of a window is ``bias + sum(weights * clip((views - centre) / scale, low, high))``: a
     log-likelihood ratio in nats if the channel is filtered, else a figure that is measured by the user's own.
@@ -64,7 +63,7 @@ class Channel(NamedTuple):
     """Actions in a window: its filter looks back so far."""
     bias: float
     threshold: float
-    """What alarms: log-odds, or standard deviations above the user's mean."""
+    """Threshold of the alarm: log-odds, or standard deviations above the user's mean."""
     start: float
     """Of the filter, see :data:`START`; 0 for a channel that is measured by the user's own figures."""
     stay: float
@@ -77,9 +76,9 @@ class Channel(NamedTuple):
     deviation: float = 1.0
     """...and their standard deviation."""
     skew: float = 1.0
-    """What deviations are divided by, where the user's own figures have a heavy tail."""
+    """Divisor of deviations, more than 1 where the user's own figures have a heavy tail."""
     rate: float = 0.0
-    """How fast mean and deviation follow the user, by chunk of actions."""
+    """Share by which mean and deviation follow each chunk of actions."""
     above: float = 1.0
     """What a deviation beyond the threshold counts..."""
     below: float = 1.0
@@ -87,7 +86,7 @@ class Channel(NamedTuple):
     most_moving: float = inf
     """Deviations from which on a chunk of actions does not move the scale."""
     guard: float = 0.0
-    """What is doubtful: deviations above the user's mean."""
+    """Deviations above the user's mean beyond which a window is evidence against learning."""
     guard_is_fixed: bool = False
     """Whether these are measured as training left them, so that drift lets no intruder in."""
 
